@@ -1,0 +1,1 @@
+"""Phase 1: one modality at a time."""

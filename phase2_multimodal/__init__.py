@@ -1,0 +1,1 @@
+"""Phase 2: the modalities meet (captions, questions about pictures, pictures from text)."""

@@ -1,0 +1,1 @@
+"""Phase 4: speech joins, and the door opens (API, demo, deployment)."""

@@ -1,0 +1,1 @@
+"""Metrics of the field, each checked against its reference implementation."""
