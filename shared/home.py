@@ -7,6 +7,8 @@ from pathlib import Path
 
 from shared.errors import VermeilError
 
+HINT = "set VERMEIL_HOME to a folder you can write, e.g. export VERMEIL_HOME=$PWD/home"
+
 
 def home() -> Path:
     """The folder that holds artifacts, runs, data and reports (default ~/.cache/vermeil)."""
@@ -14,13 +16,12 @@ def home() -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise VermeilError(f"cannot create the home folder {folder} ({error.strerror})", HINT) from None
+        raise VermeilError(
+            f"cannot create the home folder {folder} ({error.strerror})", HINT
+        ) from None
     if not os.access(folder, os.W_OK):
         raise VermeilError(f"the home folder {folder} cannot be written", HINT)
     return folder
-
-
-HINT = "set VERMEIL_HOME to a folder you can write, e.g. export VERMEIL_HOME=$PWD/home"
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:

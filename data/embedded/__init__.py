@@ -1,0 +1,1 @@
+"""The small real packs that travel with the code, and the scripts that rebuild them."""

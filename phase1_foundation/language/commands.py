@@ -1,0 +1,104 @@
+"""`vermeil eval lm`, `vermeil sample lm "..."` and `vermeil export lm`."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from shared.config import option, parse
+from shared.errors import VermeilError
+
+
+@dataclass(frozen=True)
+class SampleConfig:
+    """What to write, with which model and how."""
+
+    POSITIONAL: ClassVar = ("model", "prompt")
+
+    model: str = option("lm", "artifact: lm, lm@tiny, a folder or a Hub name")
+    prompt: str = option("", "the text to continue")
+    max_tokens: int = option(128, "tokens to write at most", low=1)
+    temperature: float = option(0.8, "0 takes the likeliest token every time", low=0)
+    top_k: int = option(0, "choose among the k likeliest; 0: all", low=0)
+    top_p: float = option(0.95, "choose among the likeliest that make up p", low=0, high=1)
+    repetition_penalty: float = option(1.0, "above 1: repeats itself less", low=0.1)
+    stop: tuple[str, ...] = option((), "texts that end it")
+    number: int = option(1, "how many continuations", low=1)
+    seed: int = option(0, "same seed, same text", low=0)
+
+
+def sample(arguments: list[str]) -> None:
+    """Continue a prompt; one continuation streams as it is written."""
+    config = parse(SampleConfig, arguments, command="vermeil sample", about=sample.__doc__).config
+    if not config.prompt.strip():
+        raise VermeilError("the prompt is empty", f'vermeil sample {config.model} "She had been"')
+    from phase1_foundation.language import generate
+    from phase1_foundation.language.model import LanguageModel
+    from phase1_foundation.language.tokenizer import Tokenizer
+    from shared.artifact import locate
+
+    folder = locate(config.model)
+    model, tokenizer = (part.from_pretrained(folder) for part in (LanguageModel, Tokenizer))
+    names = generate.Sampling.__dataclass_fields__
+    sampling = generate.Sampling(**{name: getattr(config, name) for name in names})
+    if config.number > 1:
+        prompts = [config.prompt] * config.number
+        for text in generate.generate(model, tokenizer, prompts, sampling):
+            print(f"{config.prompt}{text}\n")
+        return
+    print(config.prompt, end="", flush=True)
+    for [text] in generate.stream_text(model, tokenizer, [config.prompt], sampling):
+        print(text, end="", flush=True)
+    print()
+
+
+@dataclass(frozen=True)
+class EvalConfig:
+    """What to measure."""
+
+    POSITIONAL: ClassVar = ("model",)
+
+    model: str = option("lm", "artifact: lm or lm@tiny")
+
+
+def eval(arguments: list[str]) -> None:
+    """Score the held-out documents again and put the numbers into the report."""
+    config = parse(EvalConfig, arguments, command="vermeil eval", about=eval.__doc__).config
+    from phase1_foundation.language.evaluate import evaluate
+    from shared.artifact import find
+    from shared.home import home
+    from shared.report import terminal
+    from shared.results import Results
+
+    artifact = find(config.model)
+    rows = evaluate(artifact)
+    print(terminal(rows))
+    run = home() / "runs" / "lm" / artifact.folder.name
+    if (run / "results.json").exists():
+        results = Results.load(run)
+        results.rows = rows
+        results.save(run)
+
+
+@dataclass(frozen=True)
+class ExportConfig:
+    """What to take where."""
+
+    POSITIONAL: ClassVar = ("model",)
+
+    model: str = option("lm", "artifact: lm, lm@tiny, a folder or a Hub name")
+    to: Literal["hf"] = option("hf", "hf: the Llama class of transformers")
+    out: str = option("", "folder to write")
+
+
+def export(arguments: list[str]) -> None:
+    """Write the model in a format that other tools read."""
+    config = parse(ExportConfig, arguments, command="vermeil export", about=export.__doc__).config
+    if not config.out:
+        raise VermeilError("--out is missing", f"vermeil export {config.model} --to hf --out DIR")
+    from phase1_foundation.language.export import export_llama
+    from shared.artifact import locate
+
+    export_llama(locate(config.model), Path(config.out))
+    print(f"wrote {config.out}", file=sys.stderr)
+    print(f'AutoModelForCausalLM.from_pretrained("{config.out}") loads it')

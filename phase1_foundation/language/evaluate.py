@@ -1,0 +1,95 @@
+"""A language model's results: bits per byte and perplexity on whole held-out documents."""
+
+import time
+from collections import defaultdict
+from typing import Any
+
+from data.text import Document, TextData
+from phase1_foundation.language.floors import bits_per_byte_floors
+from phase1_foundation.language.model import LanguageModel
+from phase1_foundation.language.tokenizer import Tokenizer
+from shared import hardware
+from shared.artifact import Artifact
+from shared.metrics.text import score_documents
+from shared.results import Row
+
+BATCH_SIZE = 16
+
+
+def rows(
+    model: LanguageModel,
+    tokenizer: Tokenizer,
+    text: TextData,
+    *,
+    stride: int,
+    floors_key: str,
+    artifact: str,
+    preset: str,
+) -> list[Row]:
+    """Bits per byte of every test split beside its floors, and perplexity.
+
+    Each document is scored in windows of the model's context, `stride` tokens apart (0: half the
+    context). `floors_key` names the tokenizer that the token floors belong to.
+    """
+    context = model.config.context
+    stride = stride or context // 2
+    splits = by_source(list(text.documents("test")))
+    key = f"{text.sha256()[:16]}-{floors_key}"
+    floors = bits_per_byte_floors(lambda: list(text.documents("train")), splits, tokenizer, key)
+    common: dict[str, Any] = {
+        "step": "lm",
+        "better": "lower",
+        "protocol": f"strided {context}/{stride}, sentencepiece {tokenizer.kind} "
+        f"{tokenizer.vocab_size}",
+        "artifact": artifact,
+        "preset": preset,
+    }
+    measured: list[Row] = []
+    for split, documents in splits.items():
+        start = time.perf_counter()
+        score = score_documents(
+            model.eval(),
+            [(tokenizer.encode_documents([d.text])[0], len(d.text.encode())) for d in documents],
+            context=context,
+            stride=stride,
+            batch_size=BATCH_SIZE,
+        )
+        common |= {"split": split, "seconds": round(time.perf_counter() - start, 1)}
+        low, high = score.bits_per_byte_interval or (None, None)
+        bits, floor = score.bits_per_byte, floors[split]
+        measured.append(
+            Row(metric="bits_per_byte", value=bits, unit="bit/byte", n=score.bytes, low=low,
+                high=high, baselines=floor, **common)
+        )  # fmt: skip
+        low, high = score.perplexity_interval or (None, None)
+        measured.append(
+            Row(metric="perplexity", value=score.perplexity, unit="", n=score.tokens, low=low,
+                high=high, **common)
+        )  # fmt: skip
+    return measured
+
+
+def by_source(documents: list[Document]) -> dict[str, list[Document]]:
+    """All test documents, and those of each source where there are several."""
+    sources: dict[str, list[Document]] = defaultdict(list)
+    for document in documents:
+        sources[document.source].append(document)
+    parts = {f"test/{source}": part for source, part in sources.items()}
+    return {"test": documents, **(parts if len(parts) > 1 else {})}
+
+
+def evaluate(artifact: Artifact) -> list[Row]:
+    """Measure a published language model again."""
+    import data
+
+    hardware.set_threads(0)
+    manifest = artifact.manifest
+    return rows(
+        LanguageModel.from_pretrained(artifact),
+        Tokenizer.from_pretrained(artifact),
+        data.load(manifest["config"]["data"]),
+        stride=manifest["config"]["stride"],
+        floors_key=manifest["parents"][0]["sha256"][:16],
+        artifact=artifact.id,
+        preset=manifest["preset"],
+    )

@@ -1,0 +1,192 @@
+"""Generation with a KV cache: one prompt or a batch, streamed or whole, seeded per row."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from phase1_foundation.language.model import KVCache, LanguageModel
+from phase1_foundation.language.tokenizer import Tokenizer
+from shared.errors import VermeilError
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How the next token is chosen. temperature 0 takes the most likely one."""
+
+    max_tokens: int = 128
+    temperature: float = 1.0
+    top_k: int = 0  # 0: all
+    top_p: float = 1.0
+    repetition_penalty: float = 1.0
+    stop: tuple[str, ...] = ()
+    seed: int = 0  # row i of a batch uses seed + i: it says what it would say alone
+
+
+@torch.no_grad()
+def stream(
+    model: LanguageModel, prompts: Sequence[Sequence[int]], sampling: Sampling, eos: Sequence[int]
+) -> Iterator[list[int | None]]:
+    """Yield, per step, the next token of every prompt; None for rows that have ended.
+
+    Prompts of different lengths are padded on the left and masked, so that the last tokens stand in
+    one column and a row's answer does not depend on its neighbours.
+    """
+    lengths = [len(prompt) for prompt in prompts]
+    longest, room = max(lengths), model.config.context - max(lengths)
+    if min(lengths) == 0:
+        raise VermeilError("the prompt is empty", "give at least one word")
+    if room < 1:
+        raise VermeilError(
+            f"the prompt is {longest} tokens long, the model's context is {model.config.context}",
+            f"shorten it to at most {model.config.context - 1} tokens",
+        )
+    device = model.embed.weight.device
+    steps = min(sampling.max_tokens, room)
+    pad = torch.tensor([longest - n for n in lengths], device=device)  # (B,)
+    rows = [[0] * (longest - len(prompt)) + list(prompt) for prompt in prompts]
+    tokens = torch.tensor(rows, device=device)  # (B, T)
+    history = torch.zeros(len(rows), model.config.vocab_size, dtype=torch.bool, device=device)
+    for row, prompt in zip(history, prompts, strict=True):
+        row[torch.tensor(list(prompt), device=device)] = True
+    chooser = Chooser(sampling, len(rows), device)
+    cache = KVCache(model, len(rows), longest + steps)
+    ended = [False] * len(rows)
+    for _ in range(steps):
+        padding = _padding(pad, cache, tokens)
+        hidden = model.hidden_states(model.embed(tokens), cache=cache, **padding)
+        chosen = chooser(model.head(hidden[:, -1]).float(), history)  # (B,)
+        history[torch.arange(len(rows)), chosen] = True
+        answer: list[int | None] = []
+        for row, token in enumerate(chosen.tolist()):
+            ended[row] = ended[row] or token in eos
+            answer.append(None if ended[row] else token)
+        if all(ended):
+            return
+        yield answer
+        tokens = chosen[:, None]
+
+
+def _padding(pad: Int[Tensor, " b"], cache: KVCache, tokens: Int[Tensor, "b t"]) -> dict[str, Tensor]:
+    """Positions and mask that hide each row's padding; nothing where no row is padded."""
+    if not pad.any():
+        return {}
+    past, t = cache.length, tokens.shape[1]
+    query = torch.arange(past, past + t, device=pad.device)  # (T,)
+    key = torch.arange(past + t, device=pad.device)  # (S,)
+    mask = (key <= query[:, None]) & (key >= pad[:, None, None])  # (B, T, S)
+    mask |= key == query[:, None]  # padding sees itself: a row of nothing would give NaN
+    positions = (query - pad[:, None]).clamp(min=0)  # (B, T)
+    return {"mask": mask[:, None], "positions": positions[:, None]}
+
+
+class Chooser:
+    """Turns logits into tokens; every row has its own random numbers."""
+
+    def __init__(self, sampling: Sampling, rows: int, device: torch.device):
+        self.sampling = sampling
+        self.generators = [
+            torch.Generator(device).manual_seed(sampling.seed + row) for row in range(rows)
+        ]
+
+    def __call__(self, logits: Float[Tensor, "b v"], seen: Tensor) -> Int[Tensor, " b"]:
+        s = self.sampling
+        if s.repetition_penalty != 1.0:  # Keskar et al., 2019, eq. 2: towards less likely
+            penalised = torch.where(
+                logits > 0, logits / s.repetition_penalty, logits * s.repetition_penalty
+            )
+            logits = torch.where(seen, penalised, logits)
+        if s.temperature == 0:
+            return logits.argmax(dim=-1)
+        logits = keep_top_p(keep_top_k(logits / s.temperature, s.top_k), s.top_p)
+        return torch.stack(
+            [
+                torch.multinomial(row.softmax(dim=-1), 1, generator=generator)[0]
+                for row, generator in zip(logits, self.generators, strict=True)
+            ]
+        )
+
+
+def keep_top_k(logits: Float[Tensor, "b v"], k: int) -> Float[Tensor, "b v"]:
+    """Rule out all but the k most likely tokens (Fan et al., 2018); 0 keeps all."""
+    if not 0 < k < logits.shape[-1]:
+        return logits
+    smallest_kept = logits.topk(k, dim=-1).values[:, -1:]
+    return logits.masked_fill(logits < smallest_kept, float("-inf"))
+
+
+def keep_top_p(logits: Float[Tensor, "b v"], p: float) -> Float[Tensor, "b v"]:
+    """Keep the fewest likeliest tokens whose probability reaches p (Holtzman et al., 2020)."""
+    if p >= 1:
+        return logits
+    ordered, order = logits.softmax(dim=-1).sort(descending=True, dim=-1)
+    # A token goes when those before it already reach p; the first always stays.
+    beyond = ordered.cumsum(dim=-1) - ordered >= p
+    return logits.masked_fill(beyond.scatter(-1, order, beyond), float("-inf"))
+
+
+def generate(
+    model: LanguageModel, tokenizer: Tokenizer, prompts: Sequence[str], sampling: Sampling
+) -> list[str]:
+    """Continuations of plain texts, without the texts."""
+    texts = [""] * len(prompts)
+    for new in stream_text(model, tokenizer, prompts, sampling):
+        texts = [text + piece for text, piece in zip(texts, new, strict=True)]
+    return texts
+
+
+def stream_text(
+    model: LanguageModel, tokenizer: Tokenizer, prompts: Sequence[str], sampling: Sampling
+) -> Iterator[list[str]]:
+    """Yield, per step, the new text of every prompt.
+
+    Text is held back while it may still change: half a character in bytes, or the beginning of a
+    stop string.
+    """
+    ids = [[tokenizer.bos, *tokenizer.encode(prompt)] for prompt in prompts]
+    rows = [_Row(tokenizer, sampling.stop) for _ in prompts]
+    for step in stream(model, ids, sampling, eos=(tokenizer.eos, tokenizer.bos)):
+        yield [row.add(token) for row, token in zip(rows, step, strict=True)]
+        if all(row.stopped for row in rows):
+            break
+    yield [row.finish() for row in rows]
+
+
+class _Row:
+    """The text of one answer as it grows."""
+
+    def __init__(self, tokenizer: Tokenizer, stop: tuple[str, ...]):
+        self.tokenizer, self.stop = tokenizer, stop
+        self.ids: list[int] = []
+        self.shown, self.stopped = 0, False
+
+    def add(self, token: int | None) -> str:
+        """The text that is now certain; nothing after a stop string."""
+        if token is None or self.stopped:
+            return ""
+        self.ids.append(token)
+        text = self.tokenizer.decode(self.ids)
+        cuts = [text.find(stop) for stop in self.stop if stop in text]
+        if cuts:
+            self.stopped = True
+            return self._show(text[: min(cuts)])
+        held = max((_overlap(text, stop) for stop in self.stop), default=0)
+        if text.endswith("\ufffd"):  # the rest of this character's bytes may follow
+            held = max(held, len(text) - len(text.rstrip("\ufffd")))
+        return self._show(text[: len(text) - held])
+
+    def finish(self) -> str:
+        """What was still held back."""
+        return "" if self.stopped else self._show(self.tokenizer.decode(self.ids))
+
+    def _show(self, text: str) -> str:
+        new, self.shown = text[self.shown :], max(self.shown, len(text))
+        return new
+
+
+def _overlap(text: str, stop: str) -> int:
+    """The length of the longest end of `text` that begins `stop`."""
+    longest = min(len(text), len(stop) - 1)
+    return next((n for n in range(longest, 0, -1) if text.endswith(stop[:n])), 0)

@@ -1,0 +1,159 @@
+"""The tokenizer: SentencePiece with byte fallback, lossless on any Unicode text.
+
+Two things make it lossless. Normalisation is the identity, and bytes stand in for characters that
+the vocabulary lacks. And SentencePiece's own space mark (U+2581), which would come back as a space,
+is escaped before encoding and restored after decoding.
+"""
+
+import io
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import sentencepiece
+
+from phase1_foundation.language import chat
+from shared.artifact import Artifact, locate
+from shared.errors import VermeilError
+
+# Escaped in this order and restored in reverse; U+E000 is a private-use character.
+ESCAPES = (("\ue000", "\ue000b"), ("\u2581", "\ue000a"))
+
+
+class Tokenizer:
+    """Text to token ids and back; reserved symbols are never made from text, only by name."""
+
+    def __init__(self, model: bytes):
+        self.model = model
+        self._pieces = sentencepiece.SentencePieceProcessor(model_proto=model)
+        self.vocab_size: int = self._pieces.vocab_size()
+        self.special = {symbol: id for id, symbol in enumerate(chat.SYMBOLS)}
+        first = tuple(self._pieces.id_to_piece(id) for id in self.special.values())
+        if first != chat.SYMBOLS:
+            raise VermeilError(
+                f"this SentencePiece model begins with {first}, not with {chat.SYMBOLS}",
+                "train one with: vermeil train tokenizer",
+            )
+        self.bos, self.eos, self.pad = (self.special[s] for s in (chat.BOS, chat.EOS, chat.PAD))
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of a text, taken literally: "<|user|>" in it is seven characters, no symbol."""
+        return self._pieces.encode(escape(text))
+
+    def encode_documents(self, texts: Sequence[str], threads: int = -1) -> list[list[int]]:
+        """Ids of many texts, each after the symbol that begins a document."""
+        encoded = self._pieces.encode([escape(text) for text in texts], num_threads=threads)
+        return [[self.bos, *ids] for ids in encoded]
+
+    def encode_chat(self, messages: Sequence[chat.Message], *, reply: bool = True) -> list[int]:
+        """Ids of a conversation by the one template; `reply` opens the assistant's turn."""
+        ids: list[int] = []
+        for part in chat.render(messages, reply=reply):
+            text = isinstance(part, chat.Literally)
+            ids += self.encode(part) if text else [self.special[part]]
+        return ids
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of token ids; reserved symbols leave nothing behind."""
+        plain = [int(id) for id in ids if id >= len(self.special)]
+        return unescape(self._pieces.decode(plain))
+
+    def piece(self, id: int) -> str:
+        """A token as the vocabulary spells it."""
+        return self._pieces.id_to_piece(id)
+
+    def score(self, id: int) -> float:
+        """SentencePiece's score: a log probability (unigram) or the order of learning (bpe)."""
+        return self._pieces.get_score(id)
+
+    def is_normal(self, id: int) -> bool:
+        """Whether a token is a learned piece, neither a reserved symbol nor a byte."""
+        return id >= len(self.special) and not self._pieces.is_byte(id)
+
+    @cached_property
+    def kind(self) -> str:
+        """"bpe" or "unigram", as the model file says."""
+        from sentencepiece import sentencepiece_model_pb2
+
+        spec = sentencepiece_model_pb2.ModelProto.FromString(self.model).trainer_spec
+        return "unigram" if spec.model_type == spec.UNIGRAM else "bpe"
+
+    def save_pretrained(self, folder: Path) -> None:
+        """Write tokenizer.model, and the files that `transformers.AutoTokenizer` reads."""
+        from phase1_foundation.language.tokenizer_export import write_transformers_files
+
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "tokenizer.model").write_bytes(self.model)
+        write_transformers_files(self, folder)
+
+    @classmethod
+    def from_pretrained(cls, name: str | Path | Artifact) -> "Tokenizer":
+        """Load from an artifact ("tokenizer@tiny"), a folder or a Hub repository."""
+        folder = name.folder if isinstance(name, Artifact) else locate(str(name))
+        try:
+            return cls((folder / "tokenizer.model").read_bytes())
+        except OSError:
+            raise VermeilError(f"{folder} has no tokenizer.model", "name a tokenizer") from None
+
+    @classmethod
+    def train(
+        cls,
+        texts: Iterable[str],
+        vocab_size: int,
+        kind: Literal["bpe", "unigram"],
+        *,
+        character_coverage: float = 0.9999,
+        threads: int = 2,
+    ) -> "Tokenizer":
+        """Learn a vocabulary; raises when the text is empty or too small for its size."""
+        lines = [line for text in texts for line in escape(text).split("\n") if line.strip()]
+        if not lines:
+            raise VermeilError("the corpus holds no text", "check the data: vermeil data show NAME")
+        model = io.BytesIO()
+        try:
+            sentencepiece.SentencePieceTrainer.train(
+                sentence_iterator=iter(lines),
+                model_writer=model,
+                vocab_size=vocab_size,
+                model_type=kind,
+                byte_fallback=True,
+                normalization_rule_name="identity",
+                add_dummy_prefix=False,
+                remove_extra_whitespaces=False,
+                split_digits=True,
+                character_coverage=character_coverage,
+                max_sentence_length=2**30,  # a paragraph is never dropped for its length
+                num_threads=threads,
+                pad_id=0,
+                bos_id=1,
+                eos_id=2,
+                unk_id=3,
+                pad_piece=chat.PAD,
+                bos_piece=chat.BOS,
+                eos_piece=chat.EOS,
+                unk_piece=chat.UNKNOWN,
+                control_symbols=list(chat.SYMBOLS[4:]),
+                minloglevel=2,
+            )
+        except RuntimeError as error:
+            reason = str(error).splitlines()[0].rpartition("] ")[2] or "the text is too small"
+            raise VermeilError(
+                f"no vocabulary of {vocab_size} pieces can be learned from this text: {reason}",
+                "lower --vocab_size or bring more text",
+            ) from None
+        return cls(model.getvalue())
+
+
+def escape(text: str) -> str:
+    """Free a text of SentencePiece's space mark."""
+    for plain, escaped in ESCAPES:
+        text = text.replace(plain, escaped)
+    return text
+
+
+def unescape(text: str) -> str:
+    """Undo `escape`."""
+    for plain, escaped in reversed(ESCAPES):
+        text = text.replace(escaped, plain)
+    return text

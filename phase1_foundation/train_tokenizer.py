@@ -1,0 +1,66 @@
+"""Learn the vocabulary that every later step writes in: SentencePiece with byte fallback.
+
+The text is the training split alone. What comes out loads in `transformers` with equal ids.
+"""
+
+import sys
+from dataclasses import dataclass
+from typing import Literal
+
+from shared.config import Choice, Preset, option
+from shared.step import Inputs, Run, Step
+
+
+@dataclass(frozen=True)
+class TokenizerConfig:
+    """What vocabulary to learn, and from which text."""
+
+    data: str = option("embedded_text", "a data set's name, or a folder of .txt and .jsonl files")
+    vocab_size: int = option(4096, "pieces, reserved symbols and 256 bytes included", low=300)
+    kind: Literal["unigram", "bpe"] = option("bpe", "how the vocabulary is learned")
+    character_coverage: float = option(
+        0.9999, "share of characters that get a piece; bytes spell the rest", low=0, high=1
+    )
+    threads: int = option(2, "threads for training", low=1)
+
+
+PRESETS = {
+    "smoke": Preset(TokenizerConfig(vocab_size=1024), "seconds", "about 3 bytes a token"),
+    "tiny": Preset(TokenizerConfig(), "seconds", "about 4 bytes a token"),
+    "small": Preset(TokenizerConfig(), "seconds", "about 4 bytes a token"),
+    "base": Preset(TokenizerConfig(vocab_size=32_768), "minutes, 1 GB of text", "about 4.5"),
+    "large": Preset(TokenizerConfig(vocab_size=65_536), "minutes, 1 GB of text", "about 4.7"),
+}
+
+
+def inputs(choice: Choice[TokenizerConfig]) -> Inputs:
+    """The text alone."""
+    import data
+
+    return Inputs(data=(data.load(choice.config.data),))
+
+
+def main(run: Run, engine=None):
+    """Learn, measure on the held-out documents, publish."""
+    from phase1_foundation.language.tokenizer import Tokenizer
+    from phase1_foundation.language.tokenizer_report import exhibit, rows
+    from shared import hardware
+
+    config, (text,) = run.config, run.inputs.data
+    tokenizer = Tokenizer.train(
+        (document.text for document in text.documents("train")),
+        config.vocab_size,
+        config.kind,
+        character_coverage=config.character_coverage,
+        threads=config.threads,
+    )
+    measured = rows(tokenizer, list(text.documents("test")), run.id, run.choice.preset)
+    found = run.results(hardware.describe(), rows=measured, exhibits=[exhibit(tokenizer)])
+    about = f"A SentencePiece {config.kind} vocabulary of {config.vocab_size} pieces."
+    return run.publish(tokenizer.save_pretrained, found, about=about)
+
+
+STEP = Step("tokenizer", "phase1", "Tokenizer", TokenizerConfig, PRESETS, inputs, main)
+
+if __name__ == "__main__":
+    STEP.command_line(sys.argv[1:])

@@ -1,0 +1,282 @@
+"""What happens around the steps of `shared.training.fit`, one small callback each.
+
+All act at the end of an optimizer step, in the order of `fit`'s list, and the checkpoint comes
+last: so a resumed run finds every number of that step already written.
+"""
+
+import contextlib
+import math
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
+from pytorch_lightning import Callback, LightningModule, Trainer
+from torch import Tensor
+
+from shared.errors import VermeilError
+from shared.home import replacing
+
+
+class AfterStep(Callback):
+    """A callback that acts once an optimizer step is complete, on every `every`-th and the last."""
+
+    every = 1
+
+    def on_train_batch_end(self, trainer: Trainer, objective: LightningModule, *_: Any) -> None:
+        if trainer.fit_loop._should_accumulate():
+            return
+        step = trainer.global_step
+        if step % self.every == 0 or step == trainer.max_steps:
+            self.after_step(trainer, objective, step)
+
+    def after_step(self, trainer: Trainer, objective: LightningModule, step: int) -> None:
+        raise NotImplementedError
+
+
+class SeedEachStep(Callback):
+    """Random numbers depend on (seed, micro-batch) alone: resuming needs no generator's state."""
+
+    def __init__(self, seed: int):
+        self.seed = seed
+
+    def on_train_batch_start(self, trainer: Trainer, *_: Any) -> None:
+        index = trainer.fit_loop.epoch_loop.total_batch_idx
+        torch.manual_seed(self.seed * 1_000_003 + index * trainer.world_size + trainer.global_rank)
+
+
+class MovingAverage(AfterStep):
+    """Exponential moving average of the weights, with warm-up (Karras et al., 2024, after TF's EMA).
+
+    The decay of step t is min(decay, (1 + t) / (10 + t)), so that early weights are soon forgotten.
+    Validation, samples and the final model use the average.
+    """
+
+    def __init__(self, decay: float):
+        self.decay = decay
+        self.average: list[Tensor] = []
+
+    def on_fit_start(self, trainer: Trainer, objective: LightningModule) -> None:
+        if not self.average:
+            self.average = [p.detach().clone() for p in objective.parameters()]
+        self.average = [a.to(objective.device) for a in self.average]
+
+    @torch.no_grad()
+    def after_step(self, trainer: Trainer, objective: LightningModule, step: int) -> None:
+        decay = min(self.decay, (1 + step) / (10 + step))
+        torch._foreach_lerp_(self.average, list(objective.parameters()), 1 - decay)
+
+    @contextlib.contextmanager
+    def applied(self, objective: LightningModule) -> Iterator[None]:
+        """Exchange weights and average inside the `with`."""
+        self._swap(objective)
+        try:
+            yield
+        finally:
+            self._swap(objective)
+
+    @torch.no_grad()
+    def _swap(self, objective: LightningModule) -> None:
+        for parameter, average in zip(objective.parameters(), self.average, strict=True):
+            held = parameter.detach().clone()
+            parameter.copy_(average)
+            average.copy_(held)
+
+    def on_train_end(self, trainer: Trainer, objective: LightningModule) -> None:
+        if trainer.global_step >= trainer.max_steps:  # not after an interruption
+            self._swap(objective)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"average": self.average}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.average = state["average"]
+
+
+class Journal(AfterStep):
+    """Sends every step's loss, learning rate and gradient norm to the trackers.
+
+    Values stay on the device and are fetched together every `flush_every` steps, since fetching one
+    makes a GPU wait. A loss that is not finite ends the run.
+    """
+
+    flush_every = 20
+
+    def __init__(self, unit: str, amount_per_step: int):
+        self.unit, self.amount = unit, amount_per_step
+        self.pending: list[tuple[int, float, Tensor, Tensor]] = []
+        self.losses: list[Tensor] = []
+        self.last: dict[str, float] = {}
+
+    def on_train_start(self, *_: Any) -> None:
+        self.mark, self.marked_step = time.perf_counter(), None
+
+    def on_train_batch_end(self, trainer: Trainer, objective: LightningModule, *rest) -> None:
+        self.losses.append(objective.last_loss)
+        super().on_train_batch_end(trainer, objective, *rest)
+
+    def after_step(self, trainer: Trainer, objective: LightningModule, step: int) -> None:
+        loss = torch.stack(self.losses).mean()  # over the parts of this step's batch
+        self.losses = []
+        rate = trainer.optimizers[0].param_groups[0]["lr"]
+        self.pending.append((step, rate, loss, objective.grad_norm))
+        if step % self.flush_every == 0 or step == trainer.max_steps or step <= 2:
+            self.flush(trainer)
+
+    def flush(self, trainer: Trainer) -> None:
+        if not self.pending:
+            return
+        steps, rates, losses, norms = zip(*self.pending, strict=True)
+        losses = trainer.strategy.reduce(torch.stack(losses), reduce_op="mean").tolist()
+        norms = torch.stack(norms).tolist()
+        self.pending = []
+        for step, rate, loss, norm in zip(steps, rates, losses, norms, strict=True):
+            metrics = {"train_loss": loss, "learning_rate": rate, "grad_norm": norm}
+            self.send(trainer, metrics, step)
+            if not math.isfinite(loss):
+                raise VermeilError(
+                    f"the loss became {loss} at step {step}",
+                    "lower --learning_rate or set --clip 1; the last checkpoint is from before",
+                )
+        self._measure_speed(steps[-1])
+        for logger in trainer.loggers:
+            logger.save()
+
+    def send(self, trainer: Trainer, metrics: dict[str, float], step: int) -> None:
+        """Give the same numbers to every tracker."""
+        self.last |= metrics
+        for logger in trainer.loggers:
+            logger.log_metrics(metrics, step)
+
+    def _measure_speed(self, step: int) -> None:
+        now = time.perf_counter()
+        if self.marked_step is not None and step > self.marked_step:
+            per_second = (step - self.marked_step) * self.amount / (now - self.mark)
+            self.last[f"{self.unit}_per_second"] = per_second
+        self.mark, self.marked_step = now, step
+
+
+class Validate(AfterStep):
+    """Mean loss over fixed validation batches, with averaged weights where they are kept."""
+
+    def __init__(self, batches: Sequence, every: int, journal: Journal, average: MovingAverage | None):
+        self.batches, self.every, self.journal, self.average = batches, every, journal, average
+
+    def on_train_start(self, trainer: Trainer, objective: LightningModule) -> None:
+        if trainer.global_step == 0:
+            self.after_step(trainer, objective, 0)
+
+    @torch.no_grad()
+    def after_step(self, trainer: Trainer, objective: LightningModule, step: int) -> None:
+        objective.eval()
+        averaged = self.average.applied(objective) if self.average else contextlib.nullcontext()
+        with averaged, trainer.precision_plugin.forward_context():
+            batches = [trainer.strategy.batch_to_device(batch) for batch in self.batches]
+            losses = [objective.loss(batch) for batch in batches]
+        objective.train()
+        loss = trainer.strategy.reduce(torch.stack(losses).mean(), reduce_op="mean").item()
+        self.journal.flush(trainer)
+        self.journal.send(trainer, {"validation_loss": loss}, step)
+
+
+class Sample(AfterStep):
+    """Calls `sample(step)` as training goes, so that one sees the model learn."""
+
+    def __init__(self, sample: Callable[[int], None], every: int, average: MovingAverage | None):
+        self.sample, self.every, self.average = sample, every, average
+
+    @torch.no_grad()
+    def after_step(self, trainer: Trainer, objective: LightningModule, step: int) -> None:
+        if not trainer.is_global_zero:
+            return
+        objective.eval()
+        averaged = self.average.applied(objective) if self.average else contextlib.nullcontext()
+        with averaged, torch.random.fork_rng():
+            self.sample(step)
+        objective.train()
+
+
+class Checkpoint(AfterStep):
+    """Saves the run every so many steps; the new file replaces the old one only once it is whole."""
+
+    def __init__(self, path: Path, every: int, journal: Journal):
+        self.path, self.every, self.journal = path, every, journal
+
+    def after_step(self, trainer: Trainer, objective: LightningModule, step: int) -> None:
+        self.journal.flush(trainer)
+        trainer.save_checkpoint(self.path)
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Writes beside the old checkpoint and renames: a crash or a full disk keeps the old one."""
+
+    def save_checkpoint(self, checkpoint: dict, path: Any, storage_options: Any = None) -> None:
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as temporary:
+            try:
+                torch.save(checkpoint, temporary)
+            except RuntimeError as error:  # torch's writer hides the disk's own error
+                raise OSError(28, str(error).splitlines()[0]) from error
+
+
+class StopOnSignal(AfterStep):
+    """Ctrl-C and SIGTERM finish the step, save and stop; a second Ctrl-C stops at once."""
+
+    def __init__(self, checkpoint: Checkpoint):
+        self.checkpoint = checkpoint
+        self.received = 0
+
+    def on_train_start(self, *_: Any) -> None:
+        # Installed here, after Lightning's own handlers, which would end the process unsaved.
+        self.previous = {s: signal.signal(s, self._note) for s in (signal.SIGTERM, signal.SIGINT)}
+
+    def _note(self, number: int, _: Any) -> None:
+        self.received = number
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def after_step(self, trainer: Trainer, objective: LightningModule, step: int) -> None:
+        if self.received and step < trainer.max_steps:
+            self.checkpoint.after_step(trainer, objective, step)
+            trainer.should_stop = True
+
+    def teardown(self, *_: Any, **__: Any) -> None:
+        for number, handler in getattr(self, "previous", {}).items():
+            signal.signal(number, handler or signal.SIG_DFL)
+
+
+class Progress(AfterStep):
+    """One line that says where the run stands: rewritten on a terminal, now and then in a log."""
+
+    def __init__(self, name: str, journal: Journal):
+        self.name, self.journal = name, journal
+        self.live = sys.stderr.isatty()
+        self.pause = 0.5 if self.live else float(os.environ.get("VERMEIL_PROGRESS_SECONDS", 15))
+
+    def on_train_start(self, trainer: Trainer, *_: Any) -> None:
+        self.start, self.first_step, self.shown = time.monotonic(), trainer.global_step, 0.0
+
+    def after_step(self, trainer: Trainer, objective: LightningModule, step: int) -> None:
+        now, last = time.monotonic(), step == trainer.max_steps
+        if trainer.is_global_zero and (now - self.shown >= self.pause or last):
+            self.shown = now
+            print(self.line(step, trainer.max_steps, now), end="", file=sys.stderr, flush=True)
+            if last or not self.live:
+                print(file=sys.stderr)
+
+    def line(self, step: int, steps: int, now: float) -> str:
+        left = (now - self.start) / max(step - self.first_step, 1) * (steps - step)
+        parts = [f"{self.name}  step {step:,}/{steps:,}"]
+        for label, key in (("loss", "train_loss"), ("validation", "validation_loss")):
+            if key in self.journal.last:
+                parts.append(f"{label} {self.journal.last[key]:.3f}")
+        speed = self.journal.last.get(f"{self.journal.unit}_per_second")
+        if speed:
+            parts.append(f"{speed:,.0f} {self.journal.unit}/s")
+        parts.append(f"{int(left) // 60}:{int(left) % 60:02d} left")
+        return ("\r\x1b[K" if self.live else "") + "  ".join(parts)

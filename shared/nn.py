@@ -1,0 +1,128 @@
+"""The one trunk: every model of the curriculum is a stack of `Block`s.
+
+A block is handed its parts. What differs between a language model, a vision encoder and a diffusion
+transformer (norms, positions, masks) is a part or an argument, never a flag inside the block.
+"""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+Rotation = tuple[Tensor, Tensor]
+
+
+class Rotary(nn.Module):
+    """Rotary position embedding in Llama's half-split layout (Su et al., 2021, eq. 34).
+
+    Called with positions it returns the cosines and sines that `rotate` applies.
+    """
+
+    def __init__(self, head_dim: int, context: int, theta: float = 10_000.0):
+        super().__init__()
+        frequency = theta ** (-torch.arange(0, head_dim, 2, dtype=torch.float64) / head_dim)
+        angle = torch.outer(torch.arange(context, dtype=torch.float64), frequency)
+        angle = torch.cat([angle, angle], dim=-1).float()  # (context, head_dim)
+        self.register_buffer("cos", angle.cos(), persistent=False)
+        self.register_buffer("sin", angle.sin(), persistent=False)
+
+    def forward(self, positions: Int[Tensor, "..."]) -> Rotation:
+        return self.cos[positions], self.sin[positions]
+
+
+def rotate(x: Float[Tensor, "b h t d"], rotation: Rotation) -> Float[Tensor, "b h t d"]:
+    """Turn each pair (x_i, x_{i + d/2}) by its position's angle."""
+    cos, sin = (part.to(x.dtype) for part in rotation)  # (T, D) or (B, 1, T, D)
+    left, right = x.chunk(2, dim=-1)
+    return x * cos + torch.cat([-right, left], dim=-1) * sin
+
+
+class LayerCache:
+    """Keys and values that one attention layer has seen, in memory allocated once."""
+
+    def __init__(self, keys: Float[Tensor, "b h s d"], values: Float[Tensor, "b h s d"]):
+        self.keys, self.values, self.length = keys, values, 0
+
+    def append(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+        """Store new steps and return all that are held so far (views, not copies)."""
+        end = self.length + key.shape[2]
+        self.keys[:, :, self.length : end] = key
+        self.values[:, :, self.length : end] = value
+        self.length = end
+        return self.keys[:, :, :end], self.values[:, :, :end]
+
+
+class Attention(nn.Module):
+    """Scaled dot-product attention with grouped queries (Ainslie et al., 2023).
+
+    `kv_heads` < `heads` lets several query heads share one key and value head. Keys are named as in
+    timm (`qkv`, `proj`): query, key and value come from one matrix product.
+    """
+
+    def __init__(self, dim: int, heads: int, kv_heads: int | None = None, *, bias: bool = False):
+        super().__init__()
+        self.heads, self.kv_heads, self.head_dim = heads, kv_heads or heads, dim // heads
+        self.qkv = nn.Linear(dim, (heads + 2 * self.kv_heads) * self.head_dim, bias=bias)
+        self.proj = nn.Linear(heads * self.head_dim, dim, bias=bias)
+
+    def forward(
+        self,
+        x: Float[Tensor, "b t c"],
+        *,
+        causal: bool = False,
+        mask: Bool[Tensor, "#b #h #t s"] | None = None,
+        rotation: Rotation | None = None,
+        cache: LayerCache | None = None,
+    ) -> Float[Tensor, "b t c"]:
+        """Attend from every step to those that `causal` and `mask` (True: may look) allow."""
+        b, t, _ = x.shape
+        heads = self.qkv(x).view(b, t, -1, self.head_dim).transpose(1, 2)  # (B, Hq + 2 Hkv, T, D)
+        query_key, value = heads.split([self.heads + self.kv_heads, self.kv_heads], dim=1)
+        if rotation is not None:
+            query_key = rotate(query_key, rotation)
+        query, key = query_key.split([self.heads, self.kv_heads], dim=1)
+        if cache is not None:
+            key, value = cache.append(key, value)
+        grouped = self.kv_heads != self.heads
+        x = F.scaled_dot_product_attention(
+            query, key, value, attn_mask=mask, is_causal=causal, enable_gqa=grouped
+        )  # (B, Hq, T, D)
+        return self.proj(x.transpose(1, 2).reshape(b, t, -1))
+
+
+class SwiGLU(nn.Module):
+    """Gated feed-forward layer (Shazeer, 2020): fc2(silu(gate) * up); one product makes both."""
+
+    def __init__(self, dim: int, hidden: int, *, bias: bool = False):
+        super().__init__()
+        self.fc1 = nn.Linear(dim, 2 * hidden, bias=bias)
+        self.fc2 = nn.Linear(hidden, dim, bias=bias)
+
+    def forward(self, x: Float[Tensor, "... c"]) -> Float[Tensor, "... c"]:
+        gate, up = self.fc1(x).chunk(2, dim=-1)  # (..., hidden)
+        return self.fc2(F.silu(gate) * up)
+
+
+class Block(nn.Module):
+    """Pre-norm residual block: x + attn(norm1(x)), then x + mlp(norm2(x))."""
+
+    def __init__(self, norm1: nn.Module, attn: nn.Module, norm2: nn.Module, mlp: nn.Module):
+        super().__init__()
+        self.norm1, self.attn, self.norm2, self.mlp = norm1, attn, norm2, mlp
+
+    def forward(self, x: Float[Tensor, "b t c"], **attention) -> Float[Tensor, "b t c"]:
+        x = x + self.attn(self.norm1(x), **attention)
+        return x + self.mlp(self.norm2(x))
+
+
+def init_weights(model: nn.Module, layers: int, std: float = 0.02) -> None:
+    """GPT-2's initialisation: normal weights, the last matrix of each branch smaller.
+
+    Each of the 2 * layers branches adds its output to the residual stream; dividing by the root of
+    their number keeps the stream's variance independent of depth (Radford et al., 2019, 2.3).
+    """
+    for name, parameter in model.named_parameters():
+        if parameter.dim() < 2:
+            continue
+        last = name.endswith(("proj.weight", "fc2.weight"))
+        nn.init.normal_(parameter, std=std / (2 * layers) ** 0.5 if last else std)

@@ -1,0 +1,298 @@
+"""The one fit: every objective of every phase trains through it.
+
+A data stream is a function of the step: `rows(step, rows)` gives rows `rows` of the global batch of
+that step. Resuming therefore needs only a number, and processes and accumulation split a batch
+without changing it.
+"""
+
+import itertools
+import json
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+from shared import hardware
+from shared.callbacks import (
+    AtomicCheckpointIO,
+    Checkpoint,
+    Journal,
+    MovingAverage,
+    Progress,
+    Sample,
+    SeedEachStep,
+    StopOnSignal,
+    Validate,
+)
+from shared.errors import VermeilError
+from shared.home import write_atomically
+from shared.nn import Block
+from shared.trackers import make_trackers, read_metrics
+from shared.train_config import TrainConfig
+
+
+class Objective(pl.LightningModule):
+    """A model, its loss and its optimizer; a subclass defines `loss`."""
+
+    def __init__(self, model: nn.Module, config: TrainConfig):
+        super().__init__()
+        self.model, self.train_config = model, config
+        self.last_loss = self.grad_norm = torch.zeros(())
+
+    def loss(self, batch: Any) -> Tensor:
+        """The mean loss of a batch."""
+        raise NotImplementedError
+
+    def training_step(self, batch: Any, _: int) -> Tensor:
+        loss = self.loss(batch)
+        self.last_loss = loss.detach()
+        return loss
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        config = self.train_config
+        trained = [p for p in self.model.parameters() if p.requires_grad]
+        groups = [
+            {"params": [p for p in trained if p.dim() >= 2], "weight_decay": config.weight_decay},
+            {"params": [p for p in trained if p.dim() < 2], "weight_decay": 0.0},
+        ]
+        optimizer = torch.optim.AdamW(
+            groups, lr=config.learning_rate, betas=(0.9, config.beta2), fused=True
+        )
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, learning_rate_factor(config))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def configure_gradient_clipping(self, optimizer, *_: Any, **__: Any) -> None:
+        """Clip, and keep the norm from before for the log."""
+        limit = self.train_config.clip or float("inf")
+        self.grad_norm = nn.utils.clip_grad_norm_(self.parameters(), limit)
+
+
+def seed_everything(seed: int) -> None:
+    """Fix what is drawn before the first step: initial weights above all."""
+    pl.seed_everything(seed, verbose=False)
+
+
+def learning_rate_factor(config: TrainConfig) -> Callable[[int], float]:
+    """Warm-up, constant, linear cooldown to 0 (trapezoid; Haegele et al., 2024).
+
+    Unlike a cosine it has a constant part that a longer run shares with a shorter one.
+    """
+    cooldown = max(1, round(config.cooldown * config.steps))
+
+    def factor(step: int) -> float:
+        rise = (step + 1) / config.warmup if config.warmup else 1.0
+        return max(0.0, min(1.0, rise, (config.steps - step) / cooldown))
+
+    return factor
+
+
+class Batches(Protocol):
+    """Training data as a function of the step."""
+
+    def rows(self, step: int, rows: slice) -> Any:
+        """Rows `rows` of the global batch of optimizer step `step` (from 0)."""
+
+
+@dataclass
+class Engine:
+    """Where a fit runs: Lightning's strategy and processes. The front door hands others down."""
+
+    strategy: Any = "auto"
+    processes: int = 1
+    nodes: int = 1
+    plugins: list = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class History:
+    """What a finished fit leaves besides the weights."""
+
+    metrics: list[dict]
+    seconds: float
+    precision: str
+    precision_reason: str
+
+    def series(self, name: str) -> tuple[list[int], list[float]]:
+        """Steps and values of one metric."""
+        points = [(m["step"], m[name]) for m in self.metrics if name in m]
+        return [step for step, _ in points], [value for _, value in points]
+
+
+def fit(
+    objective: Objective,
+    train: Batches,
+    validation: Sequence,
+    *,
+    folder: Path,
+    name: str,
+    unit: str,
+    amount_per_step: int,
+    sample: Callable[[int], None] | None = None,
+    engine: Engine | None = None,
+) -> History:
+    """Train `objective` to its config's last step, from its checkpoint where there is one.
+
+    Everything lands in `folder`: checkpoint.ckpt, metrics.jsonl, run.json, trackers. `unit` and
+    `amount_per_step` say what throughput counts ("tokens", 4096). Raises `Stopped` after Ctrl-C or
+    SIGTERM, the checkpoint saved.
+    """
+    config, engine = objective.train_config, engine or Engine()
+    checkpoint = folder / "checkpoint.ckpt"
+    resume_step = _checkpoint_step(checkpoint)
+    machine = _machine(objective, train, folder, fresh=not resume_step)
+    _prepare_model(objective, config)
+
+    journal = Journal(unit, amount_per_step)
+    average = MovingAverage(config.ema) if config.ema else None
+    save = Checkpoint(checkpoint, config.checkpoint_every, journal)
+    stop = StopOnSignal(save)
+    callbacks: list[pl.Callback] = [SeedEachStep(config.seed), journal]
+    callbacks += [average] if average else []
+    callbacks += [Validate(validation, config.validate_every, journal, average)]
+    callbacks += [Sample(sample, config.sample_every, average)] if sample else []
+    callbacks += [Progress(name, journal), save, stop]
+
+    with warnings.catch_warnings():
+        _silence_lightning()
+        trainer = pl.Trainer(
+            accelerator="auto",
+            strategy=engine.strategy,
+            devices=engine.processes,
+            num_nodes=engine.nodes,
+            precision="bf16-mixed" if machine["precision"] == "bf16" else "32-true",
+            max_steps=config.steps,
+            accumulate_grad_batches=config.accumulate,
+            gradient_clip_val=config.clip or None,
+            callbacks=callbacks,
+            logger=make_trackers(config.trackers, folder, f"{name}-{folder.name}", resume_step),
+            plugins=[AtomicCheckpointIO(), *engine.plugins],
+            use_distributed_sampler=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            log_every_n_steps=1,
+        )
+        loader = _loader(train, config, trainer, resume_step)
+        start = time.monotonic()
+        trainer.fit(objective, loader, ckpt_path=checkpoint if resume_step else None)
+    if trainer.global_step < config.steps:
+        raise Stopped(name, trainer.global_step, config.steps, stop.received)
+    machine["seconds"] = machine.get("seconds", 0.0) + time.monotonic() - start
+    write_atomically(folder / "run.json", json.dumps(machine, indent=2))
+    metrics = read_metrics(folder / "metrics.jsonl")
+    return History(metrics, machine["seconds"], machine["precision"], machine["precision_reason"])
+
+
+class Stopped(VermeilError):
+    """A run was asked to stop and saved where it was."""
+
+    def __init__(self, name: str, step: int, steps: int, signal_number: int):
+        super().__init__(
+            f"{name} stopped at step {step:,} of {steps:,}, saved",
+            "the same command goes on from there",
+        )
+        self.exit_code = 128 + signal_number
+
+
+def _checkpoint_step(path: Path) -> int:
+    """The step a checkpoint was written at; 0 without one."""
+    if not path.exists():
+        return 0
+    try:
+        return torch.load(path, map_location="meta", weights_only=True, mmap=True)["global_step"]
+    except Exception as error:
+        raise VermeilError(
+            f"the checkpoint {path} cannot be read ({type(error).__name__})",
+            f"delete it to start the run again: rm {path}",
+        ) from None
+
+
+def _machine(objective: Objective, train: Batches, folder: Path, *, fresh: bool) -> dict:
+    """Threads and number format; a resumed run keeps the format it began with."""
+    config = objective.train_config
+    hardware.set_threads(config.threads)
+    path = folder / "run.json"
+    if not fresh and path.exists():
+        return json.loads(path.read_text())
+    precision, reason = config.precision, "as configured"
+    if precision == "auto":
+        part = slice(0, config.batch_size // config.accumulate)
+        precision, reason = hardware.faster_precision(
+            objective.loss, train.rows(0, part), device=hardware.device_name()
+        )
+        objective.zero_grad()
+    machine = {"precision": precision, "precision_reason": reason}
+    write_atomically(path, json.dumps(machine, indent=2))
+    return machine
+
+
+def _prepare_model(objective: Objective, config: TrainConfig) -> None:
+    if config.gradient_checkpointing:
+        from torch.distributed.algorithms._checkpoint import checkpoint_wrapper
+
+        checkpoint_wrapper.apply_activation_checkpointing(
+            objective.model, check_fn=lambda module: isinstance(module, Block)
+        )
+    if config.compile:
+        objective.model.compile()
+
+
+class _MicroBatches(Dataset):
+    """Item i is what this process computes as its i-th micro-batch."""
+
+    def __init__(self, train: Batches, config: TrainConfig, rank: int, world: int):
+        parts = config.accumulate * world
+        if config.batch_size % parts:
+            raise VermeilError(
+                f"batch_size {config.batch_size} cannot be split in {config.accumulate} parts on "
+                f"{world} processes",
+                f"make --batch_size a multiple of {parts}",
+            )
+        self.train, self.accumulate, self.size = (
+            train,
+            config.accumulate,
+            config.batch_size // parts,
+        )
+        self.rank, self.world = rank, world
+
+    def __getitem__(self, index: int) -> Any:
+        step, part = divmod(index, self.accumulate)
+        first = (part * self.world + self.rank) * self.size
+        return self.train.rows(step, slice(first, first + self.size))
+
+
+class _CountFrom:
+    """A sampler without end or length, so that Lightning sees one long epoch."""
+
+    def __init__(self, start: int):
+        self.start = start
+
+    def __iter__(self):
+        return itertools.count(self.start)
+
+
+def _loader(train: Batches, config: TrainConfig, trainer: pl.Trainer, step: int) -> DataLoader:
+    micro = _MicroBatches(train, config, trainer.global_rank, trainer.world_size)
+    return DataLoader(
+        micro,
+        batch_size=None,
+        sampler=_CountFrom(step * config.accumulate),
+        num_workers=config.workers,
+        pin_memory=hardware.device_name() == "cuda",
+    )
+
+
+def _silence_lightning() -> None:
+    """Lightning's advice on workers and loggers is answered by design; its banner is noise."""
+    import logging
+
+    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
+    logging.getLogger("lightning_fabric").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module=r"pytorch_lightning|lightning_fabric")

@@ -1,0 +1,133 @@
+"""The front door: `vermeil COMMAND ...`, two tables of steps and commands, imported when asked for.
+
+`vermeil` alone prints the map of the curriculum, without importing torch.
+"""
+
+import sys
+from importlib import import_module
+from pathlib import Path
+
+# `shared`, `data` and `tests` are common names: this checkout's own come first.
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from shared.errors import VermeilError, nearest
+from shared.step import Step, user_errors
+
+PHASES = {
+    "phase1_foundation": "one modality at a time",
+    "phase2_multimodal": "modalities meet",
+    "phase3_scaling": "more machines, fewer bits, fewer weights",
+    "phase4_deploy": "speech joins, the door opens",
+}
+STEPS = {  # the curriculum in order: name -> the module that defines STEP
+    "tokenizer": "phase1_foundation.train_tokenizer",
+    "lm": "phase1_foundation.train_lm",
+}
+COMMANDS = {  # name -> what it does, and how it is called
+    "run": ("walk every step that is not done yet", "run [smoke|tiny|small|base|large]"),
+    "train": ("make one step's artifact", "train STEP [PRESET] [--key value ...]"),
+    "eval": ("measure an artifact again", "eval lm"),
+    "sample": ("write with a trained model", 'sample lm "She had been"'),
+    "export": ("take a model elsewhere", "export lm --to hf --out DIR"),
+    "data": ("data sets: list, prepare, show", "data list"),
+    "report": ("results as JSON, Markdown and one HTML page", "report"),
+    "doctor": ("check this machine and this installation", "doctor"),
+}
+
+
+def step(name: str) -> Step:
+    """The step of that name, imported."""
+    if name not in STEPS:
+        raise VermeilError(f"there is no step '{name}'", nearest(name, list(STEPS)))
+    return import_module(STEPS[name]).STEP
+
+
+def map_of_the_curriculum() -> str:
+    """What `vermeil` alone prints."""
+    lines = ["Vermeil: one model that reads, writes, looks, answers, draws and listens.", ""]
+    for phase, about in PHASES.items():
+        lines.append(f"{phase:<20} {about}")
+        lines += [f"  {name}" for name, module in STEPS.items() if module.startswith(phase)]
+    lines += ["", "begin with: vermeil run tiny", ""]
+    lines += [f"  vermeil {usage:<42} {about}" for about, usage in COMMANDS.values()]
+    return "\n".join(lines)
+
+
+def run(arguments: list[str]) -> None:
+    from shared.walk import main
+
+    main(arguments, [step(name) for name in STEPS])
+
+
+def train(arguments: list[str]) -> None:
+    """Train one step; `--strategy` and `--processes` choose an engine from phase 3."""
+    if not arguments or arguments[0].startswith("-"):
+        raise VermeilError("train which step?", f"vermeil train {'|'.join(STEPS)} [PRESET]")
+    from phase3_scaling.distributed.launch import take_engine
+
+    chosen = step(arguments[0])
+    engine, rest = take_engine(arguments[1:], command=["train", chosen.name])
+    artifact = chosen.train(chosen.parse(rest), engine)
+    print(f"{artifact.id}\n{artifact.folder}")
+
+
+def report(arguments: list[str]) -> None:
+    from shared.report import main
+
+    main(arguments, list(STEPS))
+
+
+def data(arguments: list[str]) -> None:
+    from data.command import main
+
+    main(arguments)
+
+
+def doctor(arguments: list[str]) -> None:
+    from shared.doctor import main
+
+    main(arguments)
+
+
+def for_step(verb: str, modules: dict[str, str]):
+    """A command whose first argument names a step: eval, sample, export."""
+
+    def command(arguments: list[str]) -> None:
+        name = arguments[0].partition("@")[0] if arguments else ""
+        if name not in modules:
+            raise VermeilError(f"{verb} what?" if not name else f"cannot {verb} '{name}'",
+                               f"vermeil {verb} {'|'.join(modules)}")  # fmt: skip
+        getattr(import_module(modules[name]), verb)(arguments)
+
+    return command
+
+
+RUNS = {
+    "run": run,
+    "train": train,
+    "eval": for_step("eval", {"lm": "phase1_foundation.language.commands"}),
+    "sample": for_step("sample", {"lm": "phase1_foundation.language.commands"}),
+    "export": for_step("export", {"lm": "phase1_foundation.language.commands"}),
+    "data": data,
+    "report": report,
+    "doctor": doctor,
+}
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run one command; a user's mistake ends with a sentence, not with a traceback."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    debug = "--debug" in arguments
+    arguments = [word for word in arguments if word != "--debug"]
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(map_of_the_curriculum())
+        return
+    with user_errors(debug):
+        name, *rest = arguments
+        if name not in RUNS:
+            raise VermeilError(f"there is no command '{name}'", nearest(name, list(RUNS)))
+        RUNS[name](rest)
+
+
+if __name__ == "__main__":
+    main()
