@@ -25,7 +25,7 @@ def load(name_or_path: str | Path, root: Path | None = None) -> TextData:
         module, _, reader = DATASETS[name].partition(":")
         return getattr(import_module(module), reader)(root)
     path = Path(name_or_path).expanduser()
-    if path.exists() or path.suffix or len(path.parts) != 1:
+    if path.exists() or path.suffix or "/" in name:
         from data.folder_text import FolderText
 
         if root is not None:

@@ -39,7 +39,7 @@ class FolderText(TextData):
     @property
     def size(self) -> str:
         """Megabytes of text."""
-        return f"{self._index.bytes / 1e6:.1f} MB"
+        return f"{self._index.size / 1e6:.1f} MB"
 
     @property
     def splits(self) -> str:
@@ -90,7 +90,7 @@ class FolderText(TextData):
             sha256=digest.hexdigest(),
             number=len(places),
             held_out=held_out,
-            bytes=size,
+            size=size,
             test_below=places[held_out],
             validation_below=places[2 * held_out],
         )
@@ -139,7 +139,7 @@ class _Index:
     sha256: str
     number: int
     held_out: int
-    bytes: int
+    size: int  # bytes of UTF-8
     test_below: int
     validation_below: int
 
@@ -175,10 +175,10 @@ def _parse(line: str, path: Path, number: int) -> dict | None:
     if not line.strip():
         return None
     try:
-        row = json.loads(line)
+        row = json.loads(line.rstrip())
     except json.JSONDecodeError as error:
         raise VermeilError(
-            f"{path} line {number} is not JSON ({error.msg} at column {error.colno})", LINE_FORMAT
+            f"{path} line {number} is not JSON ({error.msg}, column {error.colno})", LINE_FORMAT
         ) from None
     if not isinstance(row, dict) or not isinstance(row.get("text"), str):
         raise VermeilError(f'{path} line {number} has no string "text"', LINE_FORMAT)

@@ -162,7 +162,10 @@ class Journal(AfterStep):
 
 
 class Validate(AfterStep):
-    """Mean loss over fixed validation batches, with averaged weights where they are kept."""
+    """Mean loss over fixed validation batches, with averaged weights where they are kept.
+
+    Losses that draw noise draw the same one every time, so that the curve shows the model alone.
+    """
 
     def __init__(self, batches: Sequence, every: int, journal: Journal, average: MovingAverage | None):
         self.batches, self.every, self.journal, self.average = batches, every, journal, average
@@ -175,7 +178,8 @@ class Validate(AfterStep):
     def after_step(self, trainer: Trainer, objective: LightningModule, step: int) -> None:
         objective.eval()
         averaged = self.average.applied(objective) if self.average else contextlib.nullcontext()
-        with averaged, trainer.precision_plugin.forward_context():
+        with averaged, trainer.precision_plugin.forward_context(), torch.random.fork_rng():
+            torch.manual_seed(0)
             batches = [trainer.strategy.batch_to_device(batch) for batch in self.batches]
             losses = [objective.loss(batch) for batch in batches]
         objective.train()

@@ -42,10 +42,11 @@ def _decimals(value: float) -> int:
 def decimals_of(row: Row) -> int:
     """Decimals that keep the value apart from its interval's ends and from the strongest floor."""
     floor = strongest_floor(row)
-    shown = {row.value, row.low, row.high, floor and floor[1]} - {None}
-    if all(value == int(value) for value in shown if value is not None):
+    ends = (row.value, row.low, row.high, floor[1] if floor else None)
+    shown = {value for value in ends if value is not None}
+    if all(value == int(value) for value in shown):
         return 0
-    fewest = _decimals(row.value or max(shown, key=lambda value: abs(value or 0)) or 0)
+    fewest = _decimals(row.value or max(shown, key=abs))
     for decimals in range(fewest, 6):
         if len({number(value, decimals) for value in shown}) == len(shown):
             return decimals

@@ -23,15 +23,14 @@ METRICS = {
         "bytes per token",
         "How much text one token carries; more means shorter sequences.",
     ),
-    "characters_per_token": ("characters per token", "How much text one token carries."),
-    "tokens_per_word": ("tokens per word", "Into how many pieces a word falls; 1 is the least."),
-    "vocabulary_size": ("vocabulary size", "How many different tokens there are."),
-    "vocabulary_used": ("vocabulary used", "Share of the tokens that unseen text really uses."),
-    "byte_fallback_rate": (
-        "byte fallback rate",
-        "Share of tokens that are single bytes, because no piece fits.",
+    "fertility": ("fertility", "Into how many tokens a word falls; 1 is the least."),
+    "byte_fallback": (
+        "byte fallback",
+        "How many tokens are single bytes, because no piece of the vocabulary fits.",
     ),
-    "round_trip": ("round trip", "Share of texts that come back from tokens exactly as they were."),
+    "lossless": ("lossless", "How many texts come back from their tokens exactly as they were."),
+    "megabytes_per_second": ("megabytes per second", "How fast text is turned into tokens."),
+    "vocabulary_size": ("vocabulary size", "How many different tokens there are."),
     # pictures
     "fid": (
         "FID",
@@ -96,7 +95,8 @@ METRICS = {
 
 # Floors, ceilings and references: what the number beside the run's own stands for.
 BASELINES = {
-    "unigram": ("unigram", "guesses from how frequent each byte is, blind to what came before"),
+    "bytes": ("bytes", "a tokenizer that takes every byte for a token"),
+    "unigram": ("unigram", "guesses from how frequent each symbol is, blind to what came before"),
     "byte_5gram": ("byte 5-gram", "guesses a byte from the four before it (Kneser-Ney)"),
     "token_5gram": ("token 5-gram", "guesses a token from the four before it (Kneser-Ney)"),
     "xz": ("xz", "the compressor, on the held-out text alone"),

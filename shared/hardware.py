@@ -5,8 +5,6 @@ import platform
 import time
 from statistics import median
 
-from shared.errors import VermeilError
-
 
 def cores() -> int:
     """CPU cores that this process may use (a container's share, not the whole machine)."""
@@ -80,13 +78,15 @@ def device_name() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def require_memory(gigabytes: float, what: str) -> None:
-    """Refuse early what cannot fit, instead of dying later."""
-    import psutil
+def matrix_speed(dtype, device: str, width: int = 2048) -> float:
+    """GFLOP/s of square matrix products, the median of five."""
+    import torch
 
-    free = psutil.virtual_memory().available / 2**30
-    if free < gigabytes:
-        raise VermeilError(
-            f"{what} needs about {gigabytes:.1f} GB of memory, {free:.1f} GB are free",
-            "take a smaller preset or batch, or set --gradient_checkpointing",
-        )
+    a = torch.ones(width, width, dtype=dtype, device=device)
+    seconds = []
+    for _ in range(6):  # the first warms up
+        start = time.perf_counter()
+        product = a @ a
+        product[0, 0].item()  # waits for a GPU
+        seconds.append(time.perf_counter() - start)
+    return 2 * width**3 / median(seconds[1:]) / 1e9

@@ -76,10 +76,11 @@ def main(argv: Sequence[str], order: Sequence[str] = ()) -> None:
 
 
 def terminal(rows: Sequence[Row]) -> str:
-    """The rows as aligned plain text: step, metric, value [low, high], best floor, n."""
-    lines = [("step", "metric", "value", "best floor", "n")]
+    """The rows as aligned plain text: step, metric, split, value, best floor, n."""
+    lines = [("step", "metric", "split", "value", "best floor", "n")]
     for row in rows:
-        lines.append((row.step, row.metric, measured(row), _floor(row), f"{row.n:,}"))
+        split, n = row.split or "", f"{row.n:,}"
+        lines.append((row.step, row.metric, split, measured(row), _floor(row), n))
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
@@ -200,15 +201,11 @@ def markdown(results: Sequence[Results], missing: Sequence[str] = ()) -> str:
     """The report as plain Markdown: every row, curve ends, tables and text samples."""
     rows = [row for found in results for row in found.rows]
     parts = ["# Vermeil", summary(results), day(results[-1])]
-    parts.append(
-        _table(
-            ("step", "metric", "value", "best floor", "n", "protocol"),
-            [
-                (row.step, row.metric, measured(row), _floor(row), f"{row.n:,}", row.protocol)
-                for row in rows
-            ],
-        )
-    )
+    columns = ("step", "metric", "split", "value", "best floor", "n", "protocol")
+    lines = [
+        (r.step, r.metric, r.split, measured(r), _floor(r), f"{r.n:,}", r.protocol) for r in rows
+    ]
+    parts.append(_table(columns, lines))
     if missing:
         parts.append(f"Not walked yet: {', '.join(missing)}.")
     for found in results:

@@ -134,10 +134,6 @@ class Row:
         if not low <= self.value <= high:
             raise VermeilError(f"{where}: {self.value} lies outside [{low}, {high}]")
 
-    def as_dict(self) -> dict[str, Any]:
-        """The row as JSON holds it: exactly the keys of `ROW`."""
-        return asdict(self)
-
 
 def strongest_floor(row: Row) -> tuple[str, float] | None:
     """The measured floor that is hardest to beat, as (name, value); None where there is none."""
@@ -159,17 +155,17 @@ def curve(
     title: str,
     x_label: str,
     y_label: str,
-    series: Mapping[str, tuple[Iterable[float], Iterable[float]]],
+    series: Mapping[str, tuple[Iterable[float], Iterable[float | None]]],
     band: Mapping[str, Sequence[float]] | None = None,
     log_y: bool = False,
 ) -> dict[str, Any]:
     """Lines (name -> x, y) with the band {x, low, high} that a run is expected to stay in.
 
-    A y that is not finite (a diverged loss) becomes a gap in the line.
+    A y that is None or not finite (a diverged loss) becomes a gap in the line.
     """
     lines = []
     for name, (xs, ys) in series.items():
-        finite = [float(y) if math.isfinite(y) else None for y in ys]
+        finite = [None if y is None or not math.isfinite(y) else float(y) for y in ys]
         lines.append({"name": name, "x": [float(x) for x in xs], "y": finite})
     region = {key: list(values) for key, values in band.items()} if band else None
     labels = {"x_label": x_label, "y_label": y_label}
@@ -184,7 +180,7 @@ def table(
 
 
 def texts(title: str, items: Iterable[tuple[str, str, str]]) -> dict[str, Any]:
-    """Text samples as (label, prompt, text), in the order in which they were made."""
+    """Text samples as (label, prompt, what was written after it), in the order of training."""
     keys = ("label", "prompt", "text")
     return _exhibit("texts", title, items=[dict(zip(keys, item, strict=True)) for item in items])
 
@@ -238,8 +234,9 @@ def check_exhibit(exhibit: Any) -> None:
 class Results:
     """Everything that one run of one step found out, as the report shows it.
 
-    `created` is the time of writing (ISO, with zone), `seconds` the run's wall time. `reuse` proves
-    that parents' weights were used: tensors, and the loss at step 0 with them and without.
+    The first row is the step's headline. `created` is the time of writing (ISO, with zone),
+    `seconds` the run's wall time. `reuse` proves that parents' weights were used: tensors, and the
+    loss at step 0 with them and without.
     """
 
     step: str
@@ -342,9 +339,9 @@ def check(value: Any, shape: Any, where: str) -> None:
         check(value, dict, where)
         known = dict.fromkeys(value, shape[str]) if str in shape else shape
         for key in value:
-            if not isinstance(key, str) or key not in known:
-                hint = nearest(str(key), [*shape])
-                raise VermeilError(f"{where} has an unknown key {key!r}", hint)
+            check(key, str, f"{where}: a key")
+            if key not in known:
+                raise VermeilError(f"{where} has an unknown key {key!r}", nearest(key, [*known]))
         if missing := [key for key in known if key not in value]:
             raise VermeilError(f"{where} lacks {', '.join(missing)}")
         for key, item in value.items():

@@ -144,6 +144,7 @@ def fit(
     SIGTERM, the checkpoint saved.
     """
     config, engine = objective.train_config, engine or Engine()
+    _check_split(config, engine)
     checkpoint = folder / "checkpoint.ckpt"
     resume_step = _checkpoint_step(checkpoint)
     machine = _machine(objective, train, folder, fresh=not resume_step)
@@ -155,7 +156,8 @@ def fit(
     stop = StopOnSignal(save)
     callbacks: list[pl.Callback] = [SeedEachStep(config.seed), journal]
     callbacks += [average] if average else []
-    callbacks += [Validate(validation, config.validate_every, journal, average)]
+    if validation:
+        callbacks += [Validate(validation, config.validate_every, journal, average)]
     callbacks += [Sample(sample, config.sample_every, average)] if sample else []
     callbacks += [Progress(name, journal), save, stop]
 
@@ -199,6 +201,17 @@ class Stopped(VermeilError):
             "the same command goes on from there",
         )
         self.exit_code = 128 + signal_number
+
+
+def _check_split(config: TrainConfig, engine: Engine) -> None:
+    processes = engine.processes * engine.nodes
+    parts = config.accumulate * processes
+    if config.batch_size % parts:
+        raise VermeilError(
+            f"batch_size {config.batch_size} cannot be split in {config.accumulate} parts on "
+            f"{processes} processes",
+            f"make --batch_size a multiple of {parts}",
+        )
 
 
 def _checkpoint_step(path: Path) -> int:
@@ -248,19 +261,8 @@ class _MicroBatches(Dataset):
     """Item i is what this process computes as its i-th micro-batch."""
 
     def __init__(self, train: Batches, config: TrainConfig, rank: int, world: int):
-        parts = config.accumulate * world
-        if config.batch_size % parts:
-            raise VermeilError(
-                f"batch_size {config.batch_size} cannot be split in {config.accumulate} parts on "
-                f"{world} processes",
-                f"make --batch_size a multiple of {parts}",
-            )
-        self.train, self.accumulate, self.size = (
-            train,
-            config.accumulate,
-            config.batch_size // parts,
-        )
-        self.rank, self.world = rank, world
+        self.train, self.accumulate, self.rank, self.world = train, config.accumulate, rank, world
+        self.size = config.batch_size // (config.accumulate * world)
 
     def __getitem__(self, index: int) -> Any:
         step, part = divmod(index, self.accumulate)

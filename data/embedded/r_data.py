@@ -109,7 +109,7 @@ class _Stream:
 
     def _take(self, count: int) -> bytes:
         taken = self.stream[self.position : self.position + count]
-        if not len(taken) == count >= 0:
+        if len(taken) != count:
             raise VermeilError(
                 f"the R data ends at byte {len(self.stream)}, "
                 f"{count} bytes were expected from byte {self.position} on"

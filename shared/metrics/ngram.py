@@ -157,7 +157,7 @@ def _discount(keys: np.ndarray, counts: np.ndarray, n_contexts: int, vocab_size:
     totals = np.bincount(contexts, weights=counts, minlength=n_contexts + 1)
     taken = np.bincount(contexts, weights=discounts, minlength=n_contexts + 1)
     # What only ever ended a sequence has no count as a context: the shorter history decides.
-    backoff = np.divide(taken, totals, out=np.ones_like(totals), where=totals > 0)
+    backoff = np.divide(taken, totals, out=np.ones(n_contexts + 1), where=totals > 0)
     discounted = (counts - discounts) / totals[contexts]
     return _Level(np.append(keys, NO_KEY), np.append(discounted, 0.0), backoff)
 

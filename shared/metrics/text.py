@@ -56,7 +56,7 @@ class TextScore:
         if not (size and tokens):
             raise VermeilError("there is no text to score", "hold out at least one document")
         bits_per_byte, perplexity = _bootstrap(blocks, seed) if len(blocks) > 1 else (None, None)
-        return cls(float(nats), sum(n_bytes), int(tokens), bits_per_byte, perplexity)
+        return cls(float(nats), int(sum(n_bytes)), int(tokens), bits_per_byte, perplexity)
 
     @property
     def perplexity(self) -> float:
@@ -81,8 +81,9 @@ def score_tokens(
     token all the context the model can take. The first token has nothing to be predicted from:
     prepend BOS.
 
-    `logits_of` must be causal (windows are padded on the right) and in evaluation mode. Raises
-    VermeilError unless 1 <= stride <= context.
+    `logits_of` gets the tokens on the device they came on; it must be causal (windows are padded
+    on the right) and in evaluation mode. At most batch_size windows' logits exist at a time.
+    Raises VermeilError unless 1 <= stride <= context.
 
     Source: "Perplexity of fixed-length models", transformers documentation. Its windows of L
     tokens predict L - 1, so they are these at context = L - 1.

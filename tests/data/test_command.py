@@ -11,10 +11,11 @@ from data.text import TextData
 from shared.errors import VermeilError
 
 
-@pytest.fixture(params=[80, 100])
+@pytest.fixture(params=[80, 100, 200])
 def width(request, monkeypatch) -> int:
+    """The terminal's width, beyond which nothing is printed; lines over 100 read badly."""
     monkeypatch.setenv("COLUMNS", str(request.param))
-    return request.param
+    return min(request.param, 100)
 
 
 @pytest.fixture

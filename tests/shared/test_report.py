@@ -1,4 +1,4 @@
-"""The report: what it says of each number, and that its page shows everything and trusts nothing."""
+"""The report: what it says of each number; that its page shows everything and trusts nothing."""
 
 import io
 import json
@@ -100,7 +100,7 @@ def tokenizer() -> Results:
                 better="higher",
                 protocol=protocol,
                 split="test",
-                baselines={"unigram": 1.0},
+                baselines={"bytes": 1.0},
             ),
             speed(
                 **common,
@@ -126,21 +126,21 @@ def tokenizer() -> Results:
 
 
 def language_model() -> Results:
-    steps = list(range(0, 1001))
+    steps = list(range(1001))
     level = [4.1 + 4.2 * math.exp(-step / 160) - step * 0.00006 for step in steps]
     noise = random.Random(0)
     noisy = [y + noise.gauss(0, 0.09) for y in level]
     checked = steps[::50]
-    samples = [
-        ("step 0", " tie ngkwent offi3 sof theirc Q al;zed uswhom"),
-        ("step 50", " the the of, and the to of the, and of the in and of the people to"),
-        ("step 200", " the state of the country, and the people of the United States, which is to the"),
-        ("step 500", " the condition of our public affairs has been such as to require the attention of"
-         " Congress to the revenue of the year."),
-        ("step 1000", " the state of the Union is strong in its credit, its commerce, and the good will of"
-         " its people. The report of the Secretary of the Treasury will show that the receipts of"
-         " the year have exceeded those of the last."),
-    ]  # fmt: skip
+    samples = {
+        0: " tie ngkwent offi3 sof theirc Q al;zed uswhom",
+        50: " the the of, and the to of the, and of the in and of the people to",
+        200: " the state of the country, and the people of the United States, which is to the",
+        500: " the condition of our public affairs has been such as to require the attention of "
+        "Congress to the revenue of the year.",
+        1000: " the state of the Union is strong in its credit, its commerce, and the good will "
+        "of its people. The report of the Secretary of the Treasury will show that the receipts "
+        "of the year have exceeded those of the last.",
+    }
     return Results(
         step="lm",
         preset="tiny",
@@ -163,6 +163,8 @@ def language_model() -> Results:
                 n=106520,
                 baselines={"unigram": 611.0, "token_5gram": 78.2},
             ),
+            make_row(split="test/austen", value=1.84, low=1.80, high=1.88, n=88123),
+            make_row(split="test/addresses", value=1.52, low=1.50, high=1.54, n=324208),
             speed(
                 metric="tokens_per_second",
                 value=5160.0,
@@ -189,7 +191,11 @@ def language_model() -> Results:
             ),
             texts(
                 "What it writes while it learns",
-                [(label, "I am happy to report that", text) for label, text in samples],
+                [
+                    (f"step {at}", prompt, samples[at])
+                    for at in samples
+                    for prompt in ("I am happy to report that", "The people know that")
+                ],
             ),
         ],
     )
@@ -267,7 +273,10 @@ def drawing() -> Results:
         exhibits=[
             images(
                 "Drawn from words",
-                [(f"a {c} square", png(25 * i, 255 - 20 * i, 200)) for i, c in enumerate("abcdefghij")],
+                [
+                    (f"a {c} square", png(25 * i, 255 - 20 * i, 200))
+                    for i, c in enumerate("abcdefghij")
+                ],
                 columns=8,
             ),
             audio("Read aloud", [("prompt 1", wav(), "a red square"), ("prompt 2", wav(), "blue")]),
@@ -279,3 +288,323 @@ def drawing() -> Results:
 @pytest.fixture
 def walked() -> list[Results]:
     return [tokenizer(), language_model(), drawing()]
+
+
+def test_nice_ticks_by_hand():
+    assert nice_ticks(0, 10) == [0, 2, 4, 6, 8, 10]
+    assert nice_ticks(3.2, 9.1) == [4, 5, 6, 7, 8, 9]
+    assert nice_ticks(0, 1) == [0, 0.2, 0.4, 0.6, 0.8, 1.0]
+    assert nice_ticks(-0.13, 0.12) == [-0.1, -0.05, 0.0, 0.05, 0.1]
+    assert nice_ticks(0, 1234) == [0, 200, 400, 600, 800, 1000, 1200]
+    assert nice_ticks(7, 7) == [7]
+    assert log_ticks(0.5, 2000) == [1, 10, 100, 1000]
+    assert log_ticks(1, 60) == [1, 2, 5, 10, 20, 50]
+    assert log_ticks(4.1, 8.3) == [5, 6, 7, 8]  # less than a power of ten: evenly
+    assert tick_labels([0, 0.5, 1.0]) == ["0.0", "0.5", "1.0"]
+    assert tick_labels([0, 500, 1000]) == ["0", "500", "1,000"]
+    assert tick_labels([0, 5e5, 1e6]) == ["0.0M", "0.5M", "1.0M"]
+
+
+def test_numbers_and_times_as_people_write_them():
+    values = (1.9134, 57.31, 14213.4, 4096, 4096.0, 0.0412, 0, 0.00002, -3.2, None)
+    spelled = ["1.91", "57.3", "14,213", "4,096", "4,096", "0.0412", "0", "2.00e-05", "-3.20", "-"]
+    assert [number(value) for value in values] == spelled
+    times = (0.84, 59.2, 171, 3599.9, 4210, 273600)
+    said = ["0.8 s", "59 s", "2 min 51 s", "1 h 00 min", "1 h 10 min", "3 d 4 h"]
+    assert [duration(seconds) for seconds in times] == said
+
+
+def test_decimals_keep_apart_what_differs():
+    assert decimals_of(make_row(low=None, high=None)) == 2
+    assert decimals_of(make_row(low=1.6099, high=1.6101)) == 4
+    assert decimals_of(make_row(baselines={"xz": 1.6104})) == 4
+    assert decimals_of(speed(value=5160.0)) == 0
+
+
+def test_thinning_keeps_the_ends_a_spike_and_a_gap():
+    points = [(float(i), 1.0) for i in range(100_000)]
+    points[0], points[-1], points[777], points[4321] = (
+        (0, 9.0),
+        (99_999, 8.0),
+        (777, 50.0),
+        (4321, None),
+    )
+    kept = thin(points)
+    assert len(kept) <= 300
+    assert kept[0] == (0, 9.0)
+    assert kept[-1] == (99_999, 8.0)
+    assert (777, 50.0) in kept
+    assert (4321, None) in kept
+    assert kept == sorted(kept)
+    assert thin(points[:300]) == points[:300]
+
+
+def test_a_chart_by_hand():
+    """Two lines over x 0..4, y 0..10 with 4 % spare above and below: places are computable."""
+    chart = line_chart(
+        curve(
+            "C",
+            "x",
+            "y",
+            {"many": ([0, 1, 2, 4], [0, 5, None, 10]), "few": ([0, 4], [10, 0])},
+            band={"x": [0, 4], "low": [1, 1], "high": [2, 2]},
+        )
+    )
+    assert [(line.name, line.shade) for line in chart.lines] == [("many", 1), ("few", 0)]
+    top, bottom = 1000 * 0.4 / 10.8, 1000 * 10.4 / 10.8
+    ends = [("0.0", top), ("1000.0", bottom)]
+    assert chart.lines[1].path == f"M0.0 {top:.1f}L1000.0 {bottom:.1f}"
+    assert chart.lines[1].dots == "".join(f"M{x} {y:.1f}L{x} {y:.1f}" for x, y in ends)
+    many = chart.lines[0]
+    assert many.path == f"M0.0 {bottom:.1f}L250.0 500.0M1000.0 {top:.1f}"  # the gap stays a gap
+    assert [point[2:] for point in many.points] == [("0", "0"), ("1", "5"), ("4", "10")]
+    low, high = (1000 - 1000 * (y + 0.4) / 10.8 for y in (1, 2))
+    corners = f"M0.0 {low:.1f}L1000.0 {low:.1f}L1000.0 {high:.1f}L0.0 {high:.1f}Z"
+    assert chart.band == corners
+    assert chart.x_ticks[0] == (0, "0")
+    assert chart.y_ticks[-1] == (pytest.approx(top / 10), "10")
+
+
+def test_logarithmic_axis_and_points_it_cannot_show():
+    axis = Axis([1, 100], log=True)
+    assert axis.place(10) == pytest.approx(0.5)
+    chart = line_chart(curve("C", "x", "y", {"a": ([0, 1, 2], [1, 0, 100])}, log_y=True))
+    assert [point[3] for point in chart.lines[0].points] == ["1", "100"]
+    assert line_chart(curve("C", "x", "y", {"a": ([0], [float("nan")])})) is None
+    single = line_chart(curve("C", "x", "y", {"a": ([7], [3])}))
+    assert single.lines[0].dots == "M500.0 500.0L500.0 500.0"
+
+
+def test_bars_share_one_axis():
+    row = make_row(value=1.0, low=0.8, high=1.2, baselines={"a": 2.0, "b": -2.0, "c": None})
+    placed = {bar.name: (bar.left, bar.width) for bar in bars(row)}
+    assert placed == {"b": (0, 50), "this run": (50, 25), "a": (50, 50), "c": (0, 0)}
+    assert [bar.name for bar in bars(row)] == ["b", "this run", "a", "c"]  # best first
+    run = bars(row)[1]
+    assert run.interval == (pytest.approx(70), pytest.approx(10))
+    assert run.end == pytest.approx(80)
+    assert bars(row)[-1].value == "not measured"
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({}, "beats the strongest floor (byte 5-gram 1.70) by 5 %"),
+        ({"baselines": {"xz": 2.17}}, "beats the strongest floor (xz 2.17) by 26 %"),
+        (
+            {"baselines": {"xz": 1.4}},
+            "does not beat the strongest floor (xz 1.40): worse by 15 %",
+        ),
+        (
+            {"baselines": {"xz": 1.62}},
+            "beats the strongest floor (xz 1.620) by 0.6 %; "
+            "the interval reaches the floor, so this may be chance",
+        ),
+        (
+            {"baselines": {"xz": 1.61}, "low": None},
+            "does not beat the strongest floor (xz 1.61): it equals it",
+        ),
+        ({"baselines": {}}, "no floor was measured for this number"),
+        ({"baselines": {"xz": None}}, "no floor was measured for this number"),
+        ({"better": "none"}, ""),
+        (
+            {"better": "higher", "baselines": {"constant": 0.0}},
+            "beats the strongest floor (constant 0.00) by 1.61 bit/byte",
+        ),
+    ],
+)
+def test_the_comparison_is_said_honestly(changes, says):
+    assert report.comparison(make_row(**changes)) == says
+
+
+def test_the_summary_is_one_sentence():
+    assert report.summary([tokenizer()]) == (
+        "Tokenizer, trained from scratch in 9.3 s on 2 threads of AMD EPYC 9B14."
+    )
+    many = [tokenizer(), *(language_model() for _ in range(3)), drawing()]
+    many[-1].title, many[-1].hardware = "VQA", {**HARDWARE, "gpu": "NVIDIA H200"}
+    assert report.summary(many).startswith("5 steps, from tokenizer to VQA, trained from scratch")
+    assert report.summary(many).endswith(" on 2 machine settings.")
+
+
+def test_a_step_that_measured_nothing_still_has_a_page():
+    empty = tokenizer()
+    empty.rows, empty.exhibits, empty.data = [], [], []
+    assert "nothing: trained from scratch" in visible(report.page([empty]))
+    assert "## Tokenizer" in report.markdown([empty])
+
+
+def visible(page: str) -> str:
+    """The page's words, as a reader sees them."""
+    body = re.sub(r"<(script|style)>.*?</\1>", "", page, flags=re.S)
+    return " ".join(re.sub(r"<[^>]*>", " ", body).split())
+
+
+def test_the_page_shows_everything(walked):
+    page = report.page(walked, missing=["caption", "vqa"])
+    words = visible(page)
+    for row in (row for found in walked for row in found.rows):
+        assert report.metric_label(row.metric) in words
+        assert METRICS[row.metric][1].replace("'", "&#39;") in words
+        assert row.protocol in words
+        for name in (*row.baselines, *row.ceilings, *(row.reference or {})):
+            assert report.baseline_label(name) in words
+    for said in (
+        "Tokenizer, language model and text to image, trained from scratch in 1 h 13 min",
+        "Not walked yet: caption, vqa",
+        "PPM, primed not measured",
+        "No floor was measured for this number.",
+        "not available: needs Java, which is not installed",
+        "Beats the strongest floor (byte 5-gram 1.70) by 5 %",
+        "Does not beat the strongest floor (shuffled prompt 0.0401)",
+        "Normal: validation loss 4.04",
+        "Not normal: loss 0.41",
+        "step 500",
+        "c0ffeec0ffee",
+        "public domain / CC0-1.0",
+        "112 tensors taken over",
+        "1.02 with random ones",
+        "lower is better",
+        "published",
+    ):
+        assert said in words, said
+    assert page.count("data:image/png;base64,") == 10
+    assert page.count("data:audio/wav;base64,") == 2
+    assert "c0ffee" * 10 in page  # the whole hash, for whoever looks
+    assert page.count('class="plot"') == 1
+    assert page.count(METRICS["bits_per_byte"][1].replace("'", "&#39;")) == 1  # of three rows
+    assert page.count('class="stage"') == 6  # ten samples at five stages, and the odd one
+
+
+def test_the_page_loads_nothing_and_trusts_nothing(walked):
+    odd = "<img src=x onerror=alert(1)>'\""
+    walked[1].title = walked[1].verdict["text"] = odd
+    walked[1].exhibits[0]["series"][0]["name"] = odd + "</script>"
+    page = report.page(walked)
+    without_pictures = re.sub(r'"data:(image/png|audio/wav);base64,[\w+/=]*"', "", page)
+    assert not re.search(r"https?:|//[a-z]|@import|url\(|<link|<iframe", without_pictures)
+    assert set(re.findall(r'(?:src|href)="([^"]{,5})', page)) <= {"data:", "#lm", "#toke", "#text"}
+    assert "<script>alert" not in page
+    assert "<img src=x" not in page
+    assert "&lt;script&gt;alert(&#39;owned&#39;)&lt;/script&gt;" in page
+    assert page.count("<script>") == page.count("</script>") == 1
+    assert "default-src 'none'" in page
+
+
+def test_json_rows_equal_what_was_measured(walked, tmp_path):
+    path = report.write(walked, tmp_path)
+    assert sorted(file.name for file in tmp_path.iterdir()) == [
+        "report.html",
+        "report.json",
+        "report.md",
+    ]
+    assert path == tmp_path / "report.html"
+    document = json.loads((tmp_path / "report.json").read_text())
+    assert document["schema"] == 1
+    assert [Row(**row) for row in document["rows"]] == [r for found in walked for r in found.rows]
+    assert [step["step"] for step in document["steps"]] == ["tokenizer", "lm", "text_to_image"]
+    assert document["steps"][1]["verdict"] == walked[1].verdict
+
+
+def test_markdown_reads_on_its_own(walked):
+    written = report.markdown(walked, missing=["vqa"])
+    for said in (
+        "| lm | bits_per_byte | test | 1.61 [1.60, 1.62] bit/byte | byte_5gram 1.70 (beaten) |",
+        "| text_to_image | spice |  | not available: needs Java, which is not installed |",
+        "- bits per byte: beats the strongest floor (byte 5-gram 1.70) by 5 %.",
+        "| validation | 8.35 at 0 | 4.10 at 1,000 |",
+        "| It is a truth universally acknowledged | 8 | 38 | 4.75 |",
+        "Not walked yet: vqa.",
+        "**Not normal**: loss 0.41",
+        "```text\n</blockquote><script>alert('owned')</script>\n```",
+    ):
+        assert said in written, said
+
+
+def test_markdown_survives_odd_cells():
+    odd = tokenizer()
+    odd.exhibits = [
+        table("a | b", ["x|y"], [["<b>\nc"], [None]]),
+        texts("T", [("s", "", "```\ncode\n```")]),
+    ]
+    written = report.markdown([odd])
+    assert "| x\\|y |" in written
+    assert "| &lt;b&gt; c |" in written
+    assert "````text\n```\ncode\n```\n````" in written
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("VERMEIL_HOME", str(tmp_path))
+    return tmp_path
+
+
+def run_folder(home, found: Results, version: str):
+    return home / "runs" / found.step / version
+
+
+def test_the_newest_of_each_step_in_the_given_order(home):
+    old, new = language_model(), language_model()
+    new.created = (old.date + timedelta(hours=1)).isoformat()
+    other = tokenizer()
+    old.save(run_folder(home, old, "tiny-b"))
+    new.save(run_folder(home, new, "tiny-a"))
+    other.save(run_folder(home, other, "tiny-c"))
+    assert report.collect(home, order=["tokenizer", "lm"]) == [other, new]
+    assert report.collect(home, order=["lm"]) == [new, other]
+    assert report.collect(home, preset="base") == []
+
+
+def test_a_damaged_file_is_skipped_aloud(home, capsys):
+    old, new = language_model(), language_model()
+    new.created = (old.date + timedelta(hours=1)).isoformat()
+    old.save(run_folder(home, old, "tiny-a"))
+    damaged = new.save(run_folder(home, new, "tiny-b"))
+    content = damaged.read_bytes().replace(b'"value": 1.61', b'"value": 1.51')
+    damaged.write_bytes(content)
+    assert report.collect(home) == [old]
+    warning = capsys.readouterr().err
+    assert warning.startswith("skipped: ")
+    assert str(damaged) in warning
+    assert warning.count("\n") == 1
+
+
+def test_the_command_prints_the_rows_and_the_path(home, capsys):
+    for found in (tokenizer(), language_model()):
+        found.save(run_folder(home, found, "tiny-a"))
+    report.main(["--preset", "tiny"], order=["tokenizer", "lm"])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["step", "metric", "split", "value", "best", "floor", "n"]
+    assert lines[3].split("  ")[0] == "lm"
+    assert "1.61 [1.60, 1.62] bit/byte" in lines[3]
+    assert lines[-1] == str(home / "reports" / "latest" / "report.html")
+
+
+def test_nothing_trained_yet_names_the_command(home):
+    with pytest.raises(VermeilError) as error:
+        report.main([])
+    assert error.value.hint == "vermeil run tiny"
+    with pytest.raises(VermeilError, match="preset base"):
+        report.main(["--preset", "base"])
+    assert not (home / "reports").exists()
+
+
+def test_every_metric_of_the_design_is_explained():
+    named = (
+        "bits_per_byte perplexity fid kid inception_score cider spice bleu_4 meteor rouge_l "
+        "vqa_accuracy clip_score recall_at_1 wer cer tokens_per_second latency_p50_ms mfu"
+    )
+    for name in named.split():
+        label, sentence = METRICS[name]
+        assert label
+        assert sentence.endswith(".")
+
+
+def test_the_front_door_can_import_it_quickly():
+    """Neither torch nor the template engine may be loaded by importing the module."""
+    import subprocess
+    import sys
+
+    code = "import sys, shared.report; print({'torch', 'jinja2', 'numpy'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"

