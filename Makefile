@@ -41,5 +41,8 @@ constraints:  ## write constraints.txt anew from the newest versions that work t
 	@.venv/fresh/bin/pip freeze --exclude-editable | grep -v -e '^nvidia-' -e '^cuda-' -e ' @ ' > constraints.txt
 	@rm -r .venv/fresh
 
+reference: setup  ## record the expected loss of a preset from this home's finished runs
+	@$(BIN)/python -m shared.reference $(STEP) $(PRESET)
+
 clean:
 	rm -rf .venv build

@@ -11,6 +11,7 @@ __all__ = ["DATASETS", "Document", "TextData", "load"]
 # Name -> "module:class"; the class is called with the folder of an official download, or None.
 DATASETS = {
     "embedded_text": "data.embedded_text:EmbeddedText",
+    "embedded_sample": "data.embedded_text:EmbeddedSample",
 }
 
 

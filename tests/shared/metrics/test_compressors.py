@@ -4,6 +4,7 @@ import lzma
 import math
 import random
 
+import pyppmd
 import pytest
 
 from shared.metrics.compressors import ppm_bits_per_byte, xz_bits_per_byte
@@ -61,3 +62,8 @@ def test_xz_counts_the_payload_of_an_xz_file():
     file = lzma.compress(PROSE, preset=9 | lzma.PRESET_EXTREME, check=lzma.CHECK_NONE)
     container = len(file) - xz_bits_per_byte(PROSE) * len(PROSE) / 8
     assert 12 + 12 + 8 + 12 <= container <= 12 + 12 + 12 + 12 + 3  # the payload is padded to 4
+
+
+def test_ppm_counts_the_whole_stream():
+    stream = pyppmd.compress(PROSE, max_order=16, mem_size=2**24, variant="H")
+    assert ppm_bits_per_byte(PROSE) == 8 * len(stream) / len(PROSE)

@@ -104,7 +104,9 @@ def test_the_address_takes_both_kinds_of_discounts():
     assert any(fallbacks) and not all(fallbacks)
 
 
-@pytest.mark.parametrize("history", ["", "t", "that na", "gave their live", "\0\0", "nation\0"])
+@pytest.mark.parametrize(
+    "history", ["", "t", "tha", "that na", "gave their live", "\0\0", "nation\0"]
+)
 def test_probabilities_sum_to_one_over_the_vocabulary(history):
     model = KneserNey.fit([as_bytes(paragraph) for paragraph in ADDRESS], 5, 256)
     after = model.distribution(as_bytes(history))
