@@ -42,7 +42,7 @@ constraints:  ## write constraints.txt anew from the newest versions that work t
 	@rm -r .venv/fresh
 
 reference: setup  ## record the expected loss of a preset from this home's finished runs
-	@$(BIN)/python -m shared.reference $(STEP) $(PRESET)
+	@$(BIN)/vermeil reference $(STEP) $(PRESET)
 
 clean:
 	rm -rf .venv build

@@ -83,6 +83,15 @@ def data(arguments: list[str]) -> None:
     main(arguments)
 
 
+def reference(arguments: list[str]) -> None:
+    """For maintainers: ship the expected loss of a preset (`make reference`)."""
+    from shared.reference import main
+
+    if len(arguments) != 2:
+        raise VermeilError("which step and preset?", "make reference STEP=lm PRESET=tiny")
+    main(step(arguments[0]), arguments[1])
+
+
 def doctor(arguments: list[str]) -> None:
     from shared.doctor import main
 
@@ -111,6 +120,7 @@ RUNS = {
     "data": data,
     "report": report,
     "doctor": doctor,
+    "reference": reference,
 }
 
 

@@ -51,7 +51,7 @@ class SeedEachStep(Callback):
 
 
 class MovingAverage(AfterStep):
-    """Exponential moving average of the weights, with warm-up (Karras et al., 2024, after TF's EMA).
+    """Exponential moving average of the weights, with warm-up as in TensorFlow's.
 
     The decay of step t is min(decay, (1 + t) / (10 + t)), so that early weights are soon forgotten.
     Validation, samples and the final model use the average.
@@ -167,7 +167,9 @@ class Validate(AfterStep):
     Losses that draw noise draw the same one every time, so that the curve shows the model alone.
     """
 
-    def __init__(self, batches: Sequence, every: int, journal: Journal, average: MovingAverage | None):
+    def __init__(
+        self, batches: Sequence, every: int, journal: Journal, average: MovingAverage | None
+    ):
         self.batches, self.every, self.journal, self.average = batches, every, journal, average
 
     def on_train_start(self, trainer: Trainer, objective: LightningModule) -> None:
@@ -206,7 +208,7 @@ class Sample(AfterStep):
 
 
 class Checkpoint(AfterStep):
-    """Saves the run every so many steps; the new file replaces the old one only once it is whole."""
+    """Saves the run every so many steps; a new file replaces the old one once it is whole."""
 
     def __init__(self, path: Path, every: int, journal: Journal):
         self.path, self.every, self.journal = path, every, journal

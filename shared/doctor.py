@@ -45,7 +45,8 @@ def main(arguments: Sequence[str]) -> None:
 def check_python() -> Iterator[Finding]:
     number = platform.python_version()
     good = sys.version_info >= (3, 11)
-    yield Finding("ok" if good else "fault", f"Python {number}", "" if good else "use 3.11 or newer")
+    mend = "" if good else "use 3.11 or newer"
+    yield Finding("ok" if good else "fault", f"Python {number}", mend)
 
 
 def check_machine() -> Iterator[Finding]:
@@ -88,7 +89,7 @@ def check_packages() -> Iterator[Finding]:
     few = ", ".join(wrong[:4]) + (" ..." if len(wrong) > 4 else "")
     yield Finding(
         "note" if wrong else "ok",
-        f"{len(wrong)} packages differ from constraints.txt: {few}" if wrong else "package versions",
+        f"{len(wrong)} packages differ from constraints.txt: {few}" if wrong else "all versions",
         "make setup" if wrong else "",
     )
     try:
@@ -107,7 +108,8 @@ def check_names() -> Iterator[Finding]:
         if owner != "vermeil"
     }
     for name, owner in foreign.items():
-        yield Finding("fault", f"the package {owner} owns the name '{name}'", f"pip uninstall {owner}")
+        what = f"the package {owner} owns the name '{name}'"
+        yield Finding("fault", what, f"pip uninstall {owner}")
     if not foreign:
         yield Finding("ok", "no other package owns our names")
 

@@ -1,7 +1,7 @@
 """"Is my loss normal?": the validation curves that presets ship, and the band around them.
 
 A reference is made from finished runs of one preset with different seeds
-(`python -m shared.reference STEP PRESET`): the band reaches from their lowest to their highest
+(`make reference STEP=lm PRESET=tiny`): the band reaches from their lowest to their highest
 loss, widened on both sides by 2 % of the loss for other machines and number formats. It is kept
 beside the verb, in `phaseN_*/reference/STEP-PRESET.json`.
 """
@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from shared.artifact import ROOT, fingerprint
-from shared.config import as_dict
+from shared.config import as_dict, find_preset
+from shared.errors import VermeilError
 from shared.home import home, write_atomically
 
 TOLERANCE = 0.02
@@ -113,14 +114,20 @@ def record(runs: list[Path], config: Any, path: Path) -> Reference:
     return reference
 
 
-def main(step: Any, preset: str, config: Any) -> None:
+def main(step: Any, preset: str) -> None:
     """Record a reference from this home's finished runs of a preset."""
+    config = find_preset(step.presets, preset).config
     module = sys.modules[step.main.__module__]
     finished = [
         path.parent
         for path in (home() / "runs" / step.name).glob(f"{preset}-*/results.json")
         if _recipe_of(path.parent, step) == recipe(config)
     ]
+    if not finished:
+        raise VermeilError(
+            f"no finished run of {step.name} {preset} is in {home()}",
+            f"vermeil train {step.name} {preset} --seed 1",
+        )
     path = path_of(str(module.__file__), step.name, preset)
     made = record(finished, config, path)
     print(f"{path.relative_to(ROOT)}: {made.runs} runs, final loss {made.low[-1]}-{made.high[-1]}")

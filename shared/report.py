@@ -139,9 +139,14 @@ def summary(results: Sequence[Results]) -> str:
         comma = ", ".join([first, *map(_inside, others[:-1])])
         what = f"{comma} and {_inside(others[-1])}" if others else first
     total = duration(sum(found.seconds for found in results))
-    machines = {machine(found) for found in results}
-    where = machines.pop() if len(machines) == 1 else f"{len(machines)} machine settings"
+    processors = {found.hardware["gpu"] or cores_of(found.hardware) for found in results}
+    where = " and ".join(sorted(processors))
     return f"{what}, trained from scratch in {total} on {where}."
+
+
+def cores_of(hardware: dict[str, Any]) -> str:
+    """A processor with its cores: '2 cores of AMD EPYC'."""
+    return f"{hardware['cores']} core{'s' * (hardware['cores'] != 1)} of {hardware['cpu']}"
 
 
 def _inside(title: str) -> str:

@@ -13,7 +13,7 @@ from shared.errors import VermeilError, nearest
 
 
 class JsonlLogger(Logger):
-    """One JSON object a line in metrics.jsonl; a resumed run drops the lines it will write again."""
+    """One JSON object a line in metrics.jsonl; a resumed run drops lines it will write again."""
 
     def __init__(self, path: Path, resume_step: int = 0):
         super().__init__()

@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 
 from shared.artifact import Artifact
+from shared.charts import duration
 from shared.config import Choice, find_preset
 from shared.errors import VermeilError, nearest
 from shared.hardware import cores, cpu_name
@@ -114,13 +115,3 @@ def sentence(row: Row) -> str:
     if floor:
         text += f" ({'beats' if beats_floor(row) else 'behind'} {floor[0]} {floor[1]:.3f})"
     return text
-
-
-def duration(seconds: float) -> str:
-    """Seconds as people say them: 8 s, 3 min 20 s, 2 h 5 min."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"

@@ -1,5 +1,6 @@
 """A language model's results: bits per byte and perplexity on whole held-out documents."""
 
+import math
 import time
 from collections import defaultdict
 from typing import Any
@@ -14,6 +15,7 @@ from shared.metrics.text import score_documents
 from shared.results import Row
 
 BATCH_SIZE = 16
+TOKEN_FLOORS = ("unigram", "token_5gram")  # those that predict tokens have a perplexity
 
 
 def rows(
@@ -62,9 +64,11 @@ def rows(
                 high=high, baselines=floor, **common)
         )  # fmt: skip
         low, high = score.perplexity_interval or (None, None)
+        nats = {name: floor[name] * math.log(2) * score.bytes for name in TOKEN_FLOORS}
+        per_token = {name: math.exp(total / score.tokens) for name, total in nats.items()}
         measured.append(
             Row(metric="perplexity", value=score.perplexity, unit="", n=score.tokens, low=low,
-                high=high, **common)
+                high=high, baselines=per_token, **common)
         )  # fmt: skip
     return measured
 

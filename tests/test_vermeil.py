@@ -1,0 +1,281 @@
+"""The front door and the walk, as commands that a person types."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from shared.trackers import read_metrics
+
+ROOT = Path(__file__).resolve().parents[1]
+SMOKE = ["--steps", "12", "--validate_every", "4", "--checkpoint_every", "4", "--sample_every", "6"]
+
+
+def command(*words: str, home: Path) -> subprocess.CompletedProcess:
+    """Run `vermeil ...` in a process of its own."""
+    environment = os.environ | {"VERMEIL_HOME": str(home), "VERMEIL_PROGRESS_SECONDS": "0"}
+    return subprocess.run(
+        [sys.executable, "-m", "vermeil", *words],
+        cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def walked(tmp_path_factory) -> Path:
+    """A home in which `vermeil run smoke` has been walked once."""
+    home = tmp_path_factory.mktemp("home")
+    done = command("run", "smoke", home=home)
+    assert done.returncode == 0, done.stderr
+    assert str(home / "reports" / "latest" / "report.html") in done.stdout
+    return home
+
+
+def test_the_map_needs_no_torch_and_no_time():
+    script = "import sys, vermeil; vermeil.main([]); print('torch' in sys.modules)"
+    seconds = []
+    for _ in range(5):
+        start = time.perf_counter()
+        words = [sys.executable, "-c", script]
+        done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
+        seconds.append(time.perf_counter() - start)
+    assert done.stdout.splitlines()[-1] == "False"
+    order = ["phase1_foundation", "tokenizer", "lm", "phase2", "phase3", "phase4"]
+    places = [done.stdout.index(word) for word in order]
+    assert places == sorted(places)
+    assert min(seconds) < 0.3
+
+
+@pytest.mark.parametrize("step", ["tokenizer", "lm"])
+def test_help_answers_at_once(step, tmp_path):
+    seconds = []
+    for _ in range(3):
+        start = time.perf_counter()
+        done = command("train", step, "--help", home=tmp_path)
+        seconds.append(time.perf_counter() - start)
+    assert "presets" in done.stdout
+    assert "smoke" in done.stdout
+    assert min(seconds) < 1
+
+
+def test_the_walk_leaves_artifacts_and_a_report(walked):
+    report = json.loads((walked / "reports" / "latest" / "report.json").read_text())
+    assert {row["step"] for row in report["rows"]} == {"tokenizer", "lm"}
+    manifest = json.loads(next(walked.glob("artifacts/phase1/lm/*/manifest.json")).read_text())
+    [parent] = manifest["parents"]
+    assert parent["id"].startswith("phase1/tokenizer@smoke-")
+    assert manifest["data"][0]["name"] == "embedded_sample"
+    assert set(manifest["files"]) >= {"model.safetensors", "config.json", "tokenizer.model"}
+    row = next(row for row in report["rows"] if row["metric"] == "bits_per_byte")
+    floors = {"unigram", "byte_5gram", "token_5gram", "xz", "xz_primed", "ppm_primed"}
+    assert set(row["baselines"]) == floors
+
+
+def test_a_second_walk_skips_what_is_done_and_is_quick(walked):
+    start = time.perf_counter()
+    done = command("run", "smoke", home=walked)
+    assert done.stdout.count("done before") == 2
+    assert time.perf_counter() - start < 15
+
+
+def test_a_damaged_artifact_is_made_again(walked):
+    weights = next(walked.glob("artifacts/phase1/tokenizer/*/tokenizer.model"))
+    content = bytearray(weights.read_bytes())
+    content[100] ^= 1
+    weights.write_bytes(content)
+    failed = command("eval", "lm@smoke", home=walked)
+    assert failed.returncode == 0  # the language model carries its own copy
+    done = command("run", "smoke", home=walked)
+    assert done.stdout.count("done before") == 1  # lm's parent has the same content as before
+    assert done.returncode == 0
+
+
+def test_a_dry_run_plans_and_does_nothing(tmp_path):
+    done = command("run", "tiny", "--dry-run", home=tmp_path)
+    assert done.returncode == 0
+    for word in ("tokenizer", "lm", "to do", "GB of memory", "MB of disk", "in all about"):
+        assert word in done.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_sample_continues_a_prompt(walked):
+    words = ["sample", "lm@smoke", "The people", "--max_tokens", "5", "--seed", "3"]
+    first, again = (command(*words, home=walked) for _ in range(2))
+    assert first.stdout.startswith("The people")
+    assert first.stdout == again.stdout
+
+
+def test_three_ways_to_start_a_step_are_the_same(walked, tmp_path):
+    """The artifact is there, so each way only has to find the same version and lock it."""
+    wrong = ["smoke", "--steps", "none"]
+    ways = [
+        [sys.executable, "-m", "vermeil", "train", "lm", *wrong],
+        [sys.executable, "-m", "phase1_foundation.train_lm", *wrong],
+        [sys.executable, "phase1_foundation/train_lm.py", *wrong],
+    ]
+    said = {subprocess.run(way, cwd=ROOT, capture_output=True, text=True).stderr for way in ways}
+    assert len(said) == 1
+    assert "--steps wants a whole number" in said.pop()
+
+
+def test_a_step_started_as_a_file_trains(walked):
+    environment = os.environ | {"VERMEIL_HOME": str(walked)}
+    done = subprocess.run(
+        [sys.executable, "phase1_foundation/train_tokenizer.py", "smoke", "--vocab_size", "600"],
+        cwd=ROOT, env=environment, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert Path(done.stdout.strip(), "manifest.json").exists()
+
+
+def losses(home: Path) -> dict[int, float]:
+    [path] = home.glob("runs/lm/*/metrics.jsonl")
+    return {m["step"]: m["train_loss"] for m in read_metrics(path) if "train_loss" in m}
+
+
+@pytest.fixture(scope="module")
+def tokenizer_home(walked, tmp_path_factory):
+    """Makes homes that hold the smoke tokenizer and no language model."""
+    import shutil
+
+    def make() -> Path:
+        home = tmp_path_factory.mktemp("home")
+        for part in ("artifacts/phase1/tokenizer", "runs/tokenizer", "floors"):
+            shutil.copytree(walked / part, home / part)
+        return home
+
+    return make
+
+
+def test_killed_and_resumed_has_the_losses_of_the_run_never_stopped(tokenizer_home):
+    words = ["train", "lm", "smoke", "--steps", "60", "--checkpoint_every", "7"]
+    whole, killed = tokenizer_home(), tokenizer_home()
+    assert command(*words, home=whole).returncode == 0
+    environment = os.environ | {"VERMEIL_HOME": str(killed)}
+    process = subprocess.Popen([sys.executable, "-m", "vermeil", *words], cwd=ROOT, env=environment)
+    target = random.randrange(20, 41)  # metrics are written every 20 steps
+    while process.poll() is None:
+        paths = list(killed.glob("runs/lm/*/metrics.jsonl"))
+        if paths and any(m["step"] >= target for m in read_metrics(paths[0])):
+            process.kill()
+        time.sleep(0.005)
+    assert process.wait() == -signal.SIGKILL
+    assert not list(killed.glob("artifacts/phase1/lm/*"))
+    resumed = command(*words, home=killed)
+    assert resumed.returncode == 0, resumed.stderr
+    assert losses(killed) == losses(whole)
+    weights = [next(h.glob("artifacts/phase1/lm/*/model.safetensors")) for h in (whole, killed)]
+    assert weights[0].read_bytes() == weights[1].read_bytes()
+
+
+def test_ctrl_c_saves_says_so_and_exits_130(tokenizer_home):
+    home = tokenizer_home()
+    environment = os.environ | {"VERMEIL_HOME": str(home)}
+    words = ["train", "lm", "smoke", "--steps", "5000", "--sample_every", "5000"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "vermeil", *words],
+        cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    while not list(home.glob("runs/lm/*/checkpoint.ckpt")):
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "stopped at step" in said
+    assert "Traceback" not in said
+
+
+def test_two_runs_of_the_same_artifact_are_refused(tokenizer_home):
+    home = tokenizer_home()
+    environment = os.environ | {"VERMEIL_HOME": str(home)}
+    words = ["train", "lm", "smoke", "--steps", "5000"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "vermeil", *words],
+        cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        while not list(home.glob("runs/lm/*/owner.json")):
+            time.sleep(0.02)
+        second = command(*words, home=home)
+    finally:
+        process.kill()
+        process.wait()
+    assert second.returncode == 2
+    assert f"process {process.pid} is already making lm@smoke-" in second.stderr
+
+
+def test_torchrun_trains_on_two_processes(tokenizer_home):
+    home = tokenizer_home()
+    engine = ["--strategy", "ddp", "--processes", "2"]
+    done = command("train", "lm", "smoke", *SMOKE, *engine, home=home)
+    assert done.returncode == 0, done.stderr[-2000:]
+    two = losses(home)
+    alone = tokenizer_home()
+    assert command("train", "lm", "smoke", *SMOKE, home=alone).returncode == 0
+    one = losses(alone)
+    assert list(two.values()) == pytest.approx(list(one.values()), abs=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("words", "says", "hint"),
+    [
+        (["trian"], "no command 'trian'", "train"),
+        (["train"], "train which step?", "tokenizer|lm"),
+        (["train", "ml"], "no step 'ml'", "lm"),
+        (["train", "lm", "tinny"], "no preset 'tinny'", "tiny"),
+        (["train", "lm", "tiny", "--stesp", "3"], "unknown key '--stesp'", "steps"),
+        (["train", "lm", "tiny"], "no artifact 'tokenizer@tiny'", "vermeil train tokenizer tiny"),
+        (["train", "lm", "tiny", "--strategy", "dpp"], "no strategy 'dpp'", "ddp"),
+        (["train", "lm", "tiny", "--data", "embeded_text"], "no artifact", "tokenizer"),
+        (["train", "tokenizer", "tiny", "--data", "embeded_text"], "not exist", "embedded_text"),
+        (["run", "tinny"], "no preset 'tinny'", "tiny"),
+        (["sample", "lm", ""], "the prompt is empty", "vermeil sample"),
+        (["sample"], "sample what?", "vermeil sample lm"),
+        (["export", "lm"], "--out is missing", "--out DIR"),
+        (["report"], "", "vermeil run tiny"),
+    ],
+)
+def test_mistakes_get_a_sentence(words, says, hint, tmp_path, capsys, monkeypatch):
+    import vermeil
+
+    monkeypatch.setenv("VERMEIL_HOME", str(tmp_path))
+    with pytest.raises(SystemExit) as stop:
+        vermeil.main(words)
+    error = capsys.readouterr().err
+    assert stop.value.code == 2
+    assert says in error
+    assert hint in error
+    assert "Traceback" not in error
+
+
+def test_a_home_that_cannot_be_written_is_named(tmp_path):
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    done = command("train", "tokenizer", "smoke", home=blocked / "home")
+    assert done.returncode == 2
+    assert "cannot create the home folder" in done.stderr
+    assert "set VERMEIL_HOME" in done.stderr
+
+
+def test_a_prompt_longer_than_the_context(walked):
+    done = command("sample", "lm@smoke", "many words " * 100, home=walked)
+    assert done.returncode == 2
+    assert "the model's context is 64" in done.stderr
+
+
+def test_debug_shows_the_traceback(tmp_path):
+    done = command("train", "lm", "tinny", "--debug", home=tmp_path)
+    assert "Traceback" in done.stderr
+
+
+def test_doctor_reports_and_finds_faults(tmp_path):
+    done = command("doctor", home=tmp_path)
+    assert "GFLOP/s" in done.stdout
+    assert "no other package owns our names" in done.stdout
+    assert done.returncode == 0, done.stdout
