@@ -17,6 +17,7 @@ from typing import Any, Protocol
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader, Dataset
 
 from shared import hardware
@@ -34,6 +35,7 @@ from shared.callbacks import (
 from shared.errors import VermeilError
 from shared.home import write_atomically
 from shared.nn import Block
+from shared.optim import learning_rate_factor, make_optimizer
 from shared.trackers import make_trackers, read_metrics
 from shared.train_config import TrainConfig
 
@@ -56,16 +58,8 @@ class Objective(pl.LightningModule):
         return loss
 
     def configure_optimizers(self) -> dict[str, Any]:
-        config = self.train_config
-        trained = [p for p in self.model.parameters() if p.requires_grad]
-        groups = [
-            {"params": [p for p in trained if p.dim() >= 2], "weight_decay": config.weight_decay},
-            {"params": [p for p in trained if p.dim() < 2], "weight_decay": 0.0},
-        ]
-        optimizer = torch.optim.AdamW(
-            groups, lr=config.learning_rate, betas=(0.9, config.beta2), fused=True
-        )
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, learning_rate_factor(config))
+        optimizer = make_optimizer(self.model, self.train_config)
+        schedule = LambdaLR(optimizer, learning_rate_factor(self.train_config))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def configure_gradient_clipping(self, optimizer, *_: Any, **__: Any) -> None:
@@ -77,20 +71,6 @@ class Objective(pl.LightningModule):
 def seed_everything(seed: int) -> None:
     """Fix what is drawn before the first step: initial weights above all."""
     pl.seed_everything(seed, verbose=False)
-
-
-def learning_rate_factor(config: TrainConfig) -> Callable[[int], float]:
-    """Warm-up, constant, linear cooldown to 0 (trapezoid; Haegele et al., 2024).
-
-    Unlike a cosine it has a constant part that a longer run shares with a shorter one.
-    """
-    cooldown = max(1, round(config.cooldown * config.steps))
-
-    def factor(step: int) -> float:
-        rise = (step + 1) / config.warmup if config.warmup else 1.0
-        return max(0.0, min(1.0, rise, (config.steps - step) / cooldown))
-
-    return factor
 
 
 class Batches(Protocol):

@@ -69,7 +69,9 @@ def stream(
         tokens = chosen[:, None]
 
 
-def _padding(pad: Int[Tensor, " b"], cache: KVCache, tokens: Int[Tensor, "b t"]) -> dict[str, Tensor]:
+def _padding(
+    pad: Int[Tensor, " b"], cache: KVCache, tokens: Int[Tensor, "b t"]
+) -> dict[str, Tensor]:
     """Positions and mask that hide each row's padding; nothing where no row is padded."""
     if not pad.any():
         return {}

@@ -6,8 +6,9 @@ is escaped before encoding and restored after decoding.
 """
 
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Literal
 
@@ -19,6 +20,9 @@ from shared.errors import VermeilError
 
 # Escaped in this order and restored in reverse; U+E000 is a private-use character.
 ESCAPES = (("\ue000", "\ue000b"), ("\u2581", "\ue000a"))
+# What reserved symbols and bytes are spelled with: a unigram vocabulary holds these characters, so
+# that `transformers` too can spell them where a text says them literally.
+SPELLING = "".join(sorted(set("<0x123456789ABCDEF>" + "".join(chat.SYMBOLS))))
 
 
 class Tokenizer:
@@ -26,25 +30,46 @@ class Tokenizer:
 
     def __init__(self, model: bytes):
         self.model = model
-        self._pieces = sentencepiece.SentencePieceProcessor(model_proto=model)
+        hint = "train one with: vermeil train tokenizer"
+        try:
+            self._pieces = sentencepiece.SentencePieceProcessor()
+            self._pieces.load_from_serialized_proto(model)
+        except RuntimeError:
+            raise VermeilError("this file is no SentencePiece model", hint) from None
         self.vocab_size: int = self._pieces.vocab_size()
         self.special = {symbol: id for id, symbol in enumerate(chat.SYMBOLS)}
-        first = tuple(self._pieces.id_to_piece(id) for id in self.special.values())
+        known = range(min(self.vocab_size, len(chat.SYMBOLS)))
+        first = tuple(self._pieces.id_to_piece(id) for id in known)
         if first != chat.SYMBOLS:
             raise VermeilError(
-                f"this SentencePiece model begins with {first}, not with {chat.SYMBOLS}",
-                "train one with: vermeil train tokenizer",
+                f"this SentencePiece model begins with {first}, not with {chat.SYMBOLS}", hint
             )
+        self._newline: int = self._pieces.piece_to_id("<0x0A>")
         self.bos, self.eos, self.pad = (self.special[s] for s in (chat.BOS, chat.EOS, chat.PAD))
 
     def encode(self, text: str) -> list[int]:
         """Token ids of a text, taken literally: "<|user|>" in it is seven characters, no symbol."""
-        return self._pieces.encode(escape(text))
+        return self._join(self._pieces.encode(line) for line in escaped_lines(text))
 
     def encode_documents(self, texts: Sequence[str], threads: int = -1) -> list[list[int]]:
         """Ids of many texts, each after the symbol that begins a document."""
-        encoded = self._pieces.encode([escape(text) for text in texts], num_threads=threads)
-        return [[self.bos, *ids] for ids in encoded]
+        documents = [escaped_lines(text) for text in texts]
+        lines = [line for document in documents for line in document]
+        encoded = iter(self._pieces.encode(lines, num_threads=threads))
+        return [[self.bos, *self._join(islice(encoded, len(lines)))] for lines in documents]
+
+    def _join(self, lines: Iterator[list[int]]) -> list[int]:
+        """The ids of a text from those of its lines.
+
+        No piece holds a newline, so lines are independent. A unigram model needs them so:
+        SentencePiece adds up scores in float32, which over a book rounds off what tells two splits
+        apart, and ids would depend on what was written chapters ago.
+        """
+        ids = next(lines)
+        for line in lines:
+            ids.append(self._newline)
+            ids += line
+        return ids
 
     def encode_chat(self, messages: Sequence[chat.Message], *, reply: bool = True) -> list[int]:
         """Ids of a conversation by the one template; `reply` opens the assistant's turn."""
@@ -73,7 +98,7 @@ class Tokenizer:
 
     @cached_property
     def kind(self) -> str:
-        """"bpe" or "unigram", as the model file says."""
+        """ "bpe" or "unigram", as the model file says."""
         from sentencepiece import sentencepiece_model_pb2
 
         spec = sentencepiece_model_pb2.ModelProto.FromString(self.model).trainer_spec
@@ -107,7 +132,7 @@ class Tokenizer:
         threads: int = 2,
     ) -> "Tokenizer":
         """Learn a vocabulary; raises when the text is empty or too small for its size."""
-        lines = [line for text in texts for line in escape(text).split("\n") if line.strip()]
+        lines = [line for text in texts for line in escaped_lines(text) if line.strip()]
         if not lines:
             raise VermeilError("the corpus holds no text", "check the data: vermeil data show NAME")
         model = io.BytesIO()
@@ -123,6 +148,7 @@ class Tokenizer:
                 remove_extra_whitespaces=False,
                 split_digits=True,
                 character_coverage=character_coverage,
+                required_chars=SPELLING if kind == "unigram" else "",
                 max_sentence_length=2**30,  # a paragraph is never dropped for its length
                 num_threads=threads,
                 pad_id=0,
@@ -139,10 +165,37 @@ class Tokenizer:
         except RuntimeError as error:
             reason = str(error).splitlines()[0].rpartition("] ")[2] or "the text is too small"
             raise VermeilError(
-                f"no vocabulary of {vocab_size} pieces can be learned from this text: {reason}",
-                "lower --vocab_size or bring more text",
+                f"no vocabulary of {vocab_size} pieces can be learned from this text "
+                f"({reason.rstrip('.')})",
+                "choose another --vocab_size or bring more text",
             ) from None
-        return cls(model.getvalue())
+        return cls(_exact_scores(model.getvalue()) if kind == "unigram" else model.getvalue())
+
+
+def _exact_scores(model: bytes) -> bytes:
+    """Round a unigram model's scores to 1/256 nat, whose sums are exact, a long line's too.
+
+    Equally good splits ("a" + "aaa" and "aaa" + "a") are then decided by rule and not by rounding,
+    which differs between SentencePiece's float32 and the float64 of `tokenizers`.
+    """
+    from sentencepiece import sentencepiece_model_pb2
+
+    proto = sentencepiece_model_pb2.ModelProto.FromString(model)
+    for piece in proto.pieces:
+        piece.score = round(piece.score * 256) / 256
+    return proto.SerializeToString(deterministic=True)
+
+
+def escaped_lines(text: str) -> list[str]:
+    """A text's lines as SentencePiece gets them."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise VermeilError(
+            f"character {error.start} of the text is half of a surrogate pair, no Unicode",
+            "read the text as UTF-8",
+        ) from None
+    return escape(text).split("\n")
 
 
 def escape(text: str) -> str:

@@ -9,6 +9,10 @@ from phase1_foundation.language import chat
 if TYPE_CHECKING:
     from phase1_foundation.language.tokenizer import Tokenizer
 
+# The score of bytes and reserved symbols, which `tokenizers` would otherwise match where a text
+# spells them ("<0x41>"); no spelling in pieces costs as much.
+NEVER = -1e6
+
 
 def write_transformers_files(tokenizer: "Tokenizer", folder: Path) -> None:
     """Write tokenizer.json, tokenizer_config.json and chat_template.jinja."""
@@ -49,11 +53,13 @@ def _model(tokenizer: "Tokenizer"):
     """SentencePiece's pieces as a Unigram or BPE model of the `tokenizers` library."""
     from tokenizers import models
 
-    pieces = [(tokenizer.piece(id), tokenizer.score(id)) for id in range(tokenizer.vocab_size)]
+    vocabulary = {tokenizer.piece(id): id for id in range(tokenizer.vocab_size)}
     if tokenizer.kind == "unigram":
-        unknown = chat.SYMBOLS.index(chat.UNKNOWN)
-        return models.Unigram(pieces, unk_id=unknown, byte_fallback=True)
-    vocabulary = {piece: id for id, (piece, _) in enumerate(pieces)}
+        scores = [
+            tokenizer.score(id) if tokenizer.is_normal(id) else NEVER for id in vocabulary.values()
+        ]
+        pieces = list(zip(vocabulary, scores, strict=True))
+        return models.Unigram(pieces, unk_id=tokenizer.special[chat.UNKNOWN], byte_fallback=True)
     merges = _merges(vocabulary, tokenizer)
     return models.BPE(
         vocabulary, merges, unk_token=chat.UNKNOWN, fuse_unk=False, byte_fallback=True

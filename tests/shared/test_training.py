@@ -15,9 +15,10 @@ from torch import nn
 
 from shared.callbacks import MovingAverage
 from shared.errors import VermeilError
-from shared.train_config import TrainConfig
+from shared.optim import learning_rate_factor
 from shared.trackers import read_metrics
-from shared.training import History, Objective, Stopped, fit, learning_rate_factor
+from shared.train_config import TrainConfig
+from shared.training import History, Objective, Stopped, fit
 
 QUIET = TrainConfig(
     steps=12, batch_size=8, learning_rate=0.01, warmup=2, validate_every=4, checkpoint_every=4,

@@ -1,0 +1,137 @@
+"""Optimizer and schedule: AdamW, or Muon for the matrices inside blocks and AdamW for the rest."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import AdamW, Optimizer
+
+from shared.nn import Block
+from shared.train_config import TrainConfig
+
+
+def make_optimizer(model: nn.Module, config: TrainConfig) -> Optimizer:
+    """The optimizer of a run; weight decay is for matrices alone."""
+    trained = [p for p in model.parameters() if p.requires_grad]
+    inner = []
+    if config.optimizer == "muon":
+        blocks = [module for module in model.modules() if isinstance(module, Block)]
+        inner = [p for block in blocks for p in block.parameters() if p.dim() == 2]
+    held = {id(p) for p in inner}
+    rest = [p for p in trained if id(p) not in held]
+    groups = [
+        {"params": [p for p in rest if p.dim() >= 2], "weight_decay": config.weight_decay},
+        {"params": [p for p in rest if p.dim() < 2], "weight_decay": 0.0},
+    ]
+    adamw = AdamW(groups, lr=config.learning_rate, betas=(0.9, config.beta2), fused=True)
+    inner = [p for p in inner if p.requires_grad]
+    if not inner:
+        return adamw
+    return Together([Muon(inner, config.muon_learning_rate, 0.95, config.weight_decay), adamw])
+
+
+def learning_rate_factor(config: TrainConfig) -> Callable[[int], float]:
+    """Warm-up, constant, linear cooldown to 0 (trapezoid; Haegele et al., 2024).
+
+    Unlike a cosine it has a constant part that a longer run shares with a shorter one.
+    """
+    cooldown = max(1, round(config.cooldown * config.steps))
+
+    def factor(step: int) -> float:
+        rise = (step + 1) / config.warmup if config.warmup else 1.0
+        return max(0.0, min(1.0, rise, (config.steps - step) / cooldown))
+
+    return factor
+
+
+# Jordan et al., 2024: a quintic whose iteration drives every singular value to about 1.
+A, B, C = 3.4445, -4.7750, 2.0315
+STEPS = 5
+
+
+def orthogonalize(matrices: Tensor) -> Tensor:
+    """The nearest (semi-)orthogonal matrices, about: (N, rows, columns) -> the same shape.
+
+    Newton-Schulz iteration in bf16, all matrices of a shape in one batched product.
+    """
+    tall = matrices.shape[-2] > matrices.shape[-1]
+    x = (matrices.mT if tall else matrices).bfloat16()
+    x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
+    for _ in range(STEPS):
+        gram = x @ x.mT
+        polynomial = torch.baddbmm(gram, gram, gram, beta=B, alpha=C)
+        x = torch.baddbmm(x, polynomial, x, beta=A)
+    return (x.mT if tall else x).to(matrices.dtype)
+
+
+class Muon(Optimizer):
+    """Momentum, orthogonalized (Jordan et al., 2024), on 2-D weights.
+
+    The step is scaled by sqrt(max(1, rows / columns)), so that its effect on a layer's output does
+    not depend on the layer's shape. torch.optim.Muon computes the same, one matrix at a time; here
+    matrices of a shape go together, which small models need.
+    """
+
+    def __init__(self, matrices: Iterable[Tensor], lr: float, momentum: float, weight_decay: float):
+        super().__init__(matrices, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
+
+    @torch.no_grad()
+    def step(self, closure: Callable | None = None) -> Any:
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            by_shape: dict[torch.Size, list[Tensor]] = defaultdict(list)
+            for matrix in group["params"]:
+                if matrix.grad is not None:
+                    by_shape[matrix.shape].append(matrix)
+            for matrices in by_shape.values():
+                self._step_together(matrices, **{k: v for k, v in group.items() if k in ARGUMENTS})
+        return loss
+
+    def _step_together(
+        self, matrices: list[Tensor], *, lr: float, momentum: float, weight_decay: float
+    ) -> None:
+        gradients = [matrix.grad for matrix in matrices]
+        averages = [self._momentum(matrix) for matrix in matrices]
+        torch._foreach_lerp_(averages, gradients, 1 - momentum)
+        nesterov = torch._foreach_lerp(gradients, averages, momentum)
+        updates = orthogonalize(torch.stack(list(nesterov))).unbind()
+        rows, columns = matrices[0].shape
+        torch._foreach_mul_(matrices, 1 - lr * weight_decay)
+        torch._foreach_add_(matrices, updates, alpha=-lr * max(1, rows / columns) ** 0.5)
+
+    def _momentum(self, matrix: Tensor) -> Tensor:
+        state = self.state[matrix]
+        if "momentum" not in state:
+            state["momentum"] = torch.zeros_like(matrix)
+        return state["momentum"]
+
+
+ARGUMENTS = ("lr", "momentum", "weight_decay")
+
+
+class Together(Optimizer):
+    """Several optimizers that step as one; the groups are theirs, so a schedule reaches all."""
+
+    def __init__(self, parts: list[Optimizer]):
+        self.parts = parts
+        super().__init__([p for part in parts for g in part.param_groups for p in g["params"]], {})
+        self.param_groups = [group for part in parts for group in part.param_groups]
+
+    def step(self, closure: Callable | None = None) -> Any:
+        loss = closure() if closure is not None else None
+        for part in self.parts:
+            part.step()
+        return loss
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"parts": [part.state_dict() for part in self.parts]}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        for part, state in zip(self.parts, state_dict["parts"], strict=True):
+            part.load_state_dict(state)
+        self.param_groups = [group for part in self.parts for group in part.param_groups]
