@@ -1,6 +1,7 @@
 """Documents as token ids on disk, and training windows drawn from them by step."""
 
 from collections.abc import Callable, Iterable
+from itertools import islice
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from shared.errors import VermeilError
 from shared.home import home, replacing
 
 EncodeDocuments = Callable[[list[str]], list[list[int]]]
+AT_ONCE = 64  # documents encoded together: lists of ids take ten times an array's memory
 
 
 def pack(documents: Iterable[Document], encode: EncodeDocuments, key: str) -> np.ndarray:
@@ -21,7 +23,9 @@ def pack(documents: Iterable[Document], encode: EncodeDocuments, key: str) -> np
     """
     path = home() / "tokens" / f"{key}.npy"
     if not path.exists():
-        ids = [np.asarray(row) for row in encode([document.text for document in documents])]
+        texts, ids = (document.text for document in documents), []
+        while some := list(islice(texts, AT_ONCE)):
+            ids += [np.asarray(row, np.uint32) for row in encode(some)]
         if not ids:
             raise VermeilError("the corpus holds no documents", "look: vermeil data show NAME")
         row = np.concatenate(ids)
@@ -35,11 +39,7 @@ class TokenWindows:
     """Random windows of `context` + 1 tokens; a batch depends on the seed and the step alone."""
 
     def __init__(self, tokens: np.ndarray, context: int, batch_size: int, seed: int):
-        if len(tokens) <= context + 1:
-            raise VermeilError(
-                f"the training text has {len(tokens)} tokens, less than a window of {context + 1}",
-                "bring more text or lower --context",
-            )
+        _check_length(tokens, context, "training")
         self.tokens, self.context, self.batch_size, self.seed = tokens, context, batch_size, seed
 
     def rows(self, step: int, rows: slice) -> Int[Tensor, "b t"]:
@@ -53,8 +53,17 @@ class TokenWindows:
 def spaced_windows(
     tokens: np.ndarray, context: int, batch_size: int, count: int
 ) -> list[Int[Tensor, "b t"]]:
-    """About `count` windows spread evenly over a text, in batches: for validation in training."""
-    starts = np.linspace(0, max(len(tokens) - context - 1, 0), count).astype(int)
+    """`count` windows spread evenly over a text, in batches: for validation in training."""
+    _check_length(tokens, context, "validation")
+    starts = np.linspace(0, len(tokens) - context - 1, count).astype(int)
     windows = [tokens[s : s + context + 1].astype(np.int64) for s in starts]
     rows = torch.from_numpy(np.stack(windows))
     return list(rows.split(batch_size))
+
+
+def _check_length(tokens: np.ndarray, context: int, split: str) -> None:
+    if len(tokens) < context + 1:
+        raise VermeilError(
+            f"the {split} text has {len(tokens)} tokens, less than a window of {context + 1}",
+            "bring more text or lower --context",
+        )

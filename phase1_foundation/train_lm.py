@@ -6,6 +6,7 @@ pay for the same text. Later phases build on its weights.
 
 import sys
 from dataclasses import dataclass
+from typing import Literal
 
 from shared.config import Choice, Preset, option
 from shared.errors import VermeilError
@@ -19,10 +20,13 @@ class LMConfig(TrainConfig):
 
     data: str = option("embedded_text", "a data set's name, or a folder of .txt and .jsonl files")
     tokenizer: str = option("", "artifact to build on; by default the preset's own")
+    optimizer: Literal["adamw", "muon"] = option("muon", "muon: for the blocks' matrices")
+    learning_rate: float = option(4e-3, "AdamW's peak learning rate", low=0)
+    cooldown: float = option(0.6, "last share of the steps, rate falls to 0", low=0, high=1)
     dim: int = option(192, "width of the residual stream", low=8)
     layers: int = option(4, "blocks", low=1)
-    heads: int = option(6, "attention heads", low=1)
-    kv_heads: int = option(6, "key and value heads; fewer than heads: grouped queries", low=1)
+    heads: int = option(3, "attention heads", low=1)
+    kv_heads: int = option(3, "key and value heads; fewer than heads: grouped queries", low=1)
     mlp_dim: int = option(512, "width inside the feed-forward layers", low=8)
     context: int = option(256, "tokens that the model sees at once", low=8)
     tie_embeddings: bool = option(True, "one matrix for embedding and output")
@@ -40,15 +44,38 @@ class LMConfig(TrainConfig):
 PRESETS = {
     "smoke": Preset(
         LMConfig(
-            data="embedded_sample", dim=32, layers=2, heads=2, kv_heads=2, mlp_dim=64, context=64, batch_size=8, steps=30,
-            warmup=5, validate_every=10, checkpoint_every=10, sample_every=15, validation_windows=8,
-            stride=64, threads=1, precision="fp32",
+            data="embedded_sample", dim=32, layers=2, heads=2, kv_heads=2, mlp_dim=64, context=64,
+            batch_size=8, steps=30, warmup=5, validate_every=10, checkpoint_every=10,
+            sample_every=15, validation_windows=8, stride=64, threads=1, precision="fp32",
         ),
-        "seconds", "an untrained model's output",
+        "10 s", "noise: it only tests the way", seconds=10, memory_gb=0.8, disk_mb=5,
     ),
     "tiny": Preset(
-        LMConfig(steps=900, batch_size=8, learning_rate=4e-3, warmup=50),
-        "3 minutes on 2 cores", "below the byte 5-gram",
+        LMConfig(steps=1200, batch_size=8),
+        "3 min", "about 1.5 bits a byte, 5-grams pay 1.9", seconds=200, memory_gb=2, disk_mb=60,
+    ),
+    "small": Preset(
+        LMConfig(
+            dim=256, layers=6, heads=4, kv_heads=4, mlp_dim=704, steps=8000, batch_size=16,
+            validate_every=250, checkpoint_every=250, sample_every=1000,
+        ),
+        "1 hour", "below 1.4 bits a byte", seconds=3600, memory_gb=3, disk_mb=150,
+    ),
+    "base": Preset(
+        LMConfig(
+            dim=768, layers=12, heads=12, kv_heads=12, mlp_dim=2048, context=1024, steps=5000,
+            batch_size=512, accumulate=16, warmup=250, validate_every=250, checkpoint_every=250,
+            sample_every=1000, compile=True,
+        ),
+        "2 h on one large GPU", "124 M parameters", memory_gb=40, disk_mb=4000,
+    ),
+    "large": Preset(
+        LMConfig(
+            dim=1024, layers=24, heads=16, kv_heads=8, mlp_dim=2816, context=2048, steps=10_000,
+            batch_size=512, accumulate=4, warmup=500, validate_every=500, checkpoint_every=500,
+            sample_every=2000, compile=True, gradient_checkpointing=True,
+        ),
+        "8 h on 8 large GPUs", "360 M parameters", memory_gb=60, disk_mb=12_000,
     ),
 }  # fmt: skip
 

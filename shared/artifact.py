@@ -17,10 +17,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
 from shared.errors import VermeilError, nearest
 from shared.home import home
+
+if TYPE_CHECKING:
+    from torch import nn
 
 SCHEMA = 1
 ROOT = Path(__file__).resolve().parents[1]
@@ -179,18 +182,16 @@ class Pretrained:
     @classmethod
     def from_pretrained(cls, name: str | Path | Artifact, device: str = "cpu") -> Self:
         """Load strictly from an artifact ("lm@tiny"), a folder, or a Hub repository."""
-        import torch
         from safetensors.torch import load_model
 
         folder = name.folder if isinstance(name, Artifact) else locate(str(name))
         model = cls(read_config(folder / "config.json", cls.config_class))  # type: ignore[call-arg]
         try:
-            load_model(model, folder / "model.safetensors", strict=True)
+            load_model(cast("nn.Module", model), folder / "model.safetensors", strict=True)
         except RuntimeError as error:
             reason = " ".join(str(error).split())
             raise VermeilError(f"{folder} does not fit {cls.__name__}: {reason}") from None
-        assert isinstance(model, torch.nn.Module)
-        return model.to(device).eval()
+        return model.to(device).eval()  # type: ignore[attr-defined]
 
     def save_pretrained(self, folder: Path) -> None:
         """Write config.json and model.safetensors (tied weights once)."""

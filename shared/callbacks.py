@@ -16,11 +16,13 @@ from typing import Any
 
 import torch
 from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
-from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning import Callback, Trainer
 from torch import Tensor
 
 from shared.errors import VermeilError
 from shared.home import replacing
+from shared.objective import Objective
+from shared.trackers import log_texts
 
 
 class AfterStep(Callback):
@@ -28,14 +30,14 @@ class AfterStep(Callback):
 
     every = 1
 
-    def on_train_batch_end(self, trainer: Trainer, objective: LightningModule, *_: Any) -> None:
+    def on_train_batch_end(self, trainer: Trainer, objective: Objective, *_: Any) -> None:
         if trainer.fit_loop._should_accumulate():
             return
         step = trainer.global_step
         if step % self.every == 0 or step == trainer.max_steps:
             self.after_step(trainer, objective, step)
 
-    def after_step(self, trainer: Trainer, objective: LightningModule, step: int) -> None:
+    def after_step(self, trainer: Trainer, objective: Objective, step: int) -> None:
         raise NotImplementedError
 
 
@@ -61,18 +63,18 @@ class MovingAverage(AfterStep):
         self.decay = decay
         self.average: list[Tensor] = []
 
-    def on_fit_start(self, trainer: Trainer, objective: LightningModule) -> None:
+    def on_fit_start(self, trainer: Trainer, objective: Objective) -> None:
         if not self.average:
             self.average = [p.detach().clone() for p in objective.parameters()]
         self.average = [a.to(objective.device) for a in self.average]
 
     @torch.no_grad()
-    def after_step(self, trainer: Trainer, objective: LightningModule, step: int) -> None:
+    def after_step(self, trainer: Trainer, objective: Objective, step: int) -> None:
         decay = min(self.decay, (1 + step) / (10 + step))
         torch._foreach_lerp_(self.average, list(objective.parameters()), 1 - decay)
 
     @contextlib.contextmanager
-    def applied(self, objective: LightningModule) -> Iterator[None]:
+    def applied(self, objective: Objective) -> Iterator[None]:
         """Exchange weights and average inside the `with`."""
         self._swap(objective)
         try:
@@ -81,13 +83,13 @@ class MovingAverage(AfterStep):
             self._swap(objective)
 
     @torch.no_grad()
-    def _swap(self, objective: LightningModule) -> None:
+    def _swap(self, objective: Objective) -> None:
         for parameter, average in zip(objective.parameters(), self.average, strict=True):
             held = parameter.detach().clone()
             parameter.copy_(average)
             average.copy_(held)
 
-    def on_train_end(self, trainer: Trainer, objective: LightningModule) -> None:
+    def on_train_end(self, trainer: Trainer, objective: Objective) -> None:
         if trainer.global_step >= trainer.max_steps:  # not after an interruption
             self._swap(objective)
 
@@ -116,11 +118,11 @@ class Journal(AfterStep):
     def on_train_start(self, *_: Any) -> None:
         self.mark, self.marked_step = time.perf_counter(), None
 
-    def on_train_batch_end(self, trainer: Trainer, objective: LightningModule, *rest) -> None:
+    def on_train_batch_end(self, trainer: Trainer, objective: Objective, *rest) -> None:
         self.losses.append(objective.last_loss)
         super().on_train_batch_end(trainer, objective, *rest)
 
-    def after_step(self, trainer: Trainer, objective: LightningModule, step: int) -> None:
+    def after_step(self, trainer: Trainer, objective: Objective, step: int) -> None:
         loss = torch.stack(self.losses).mean()  # over the parts of this step's batch
         self.losses = []
         rate = trainer.optimizers[0].param_groups[0]["lr"]
@@ -172,12 +174,12 @@ class Validate(AfterStep):
     ):
         self.batches, self.every, self.journal, self.average = batches, every, journal, average
 
-    def on_train_start(self, trainer: Trainer, objective: LightningModule) -> None:
+    def on_train_start(self, trainer: Trainer, objective: Objective) -> None:
         if trainer.global_step == 0:
             self.after_step(trainer, objective, 0)
 
     @torch.no_grad()
-    def after_step(self, trainer: Trainer, objective: LightningModule, step: int) -> None:
+    def after_step(self, trainer: Trainer, objective: Objective, step: int) -> None:
         objective.eval()
         averaged = self.average.applied(objective) if self.average else contextlib.nullcontext()
         with averaged, trainer.precision_plugin.forward_context(), torch.random.fork_rng():
@@ -191,19 +193,21 @@ class Validate(AfterStep):
 
 
 class Sample(AfterStep):
-    """Calls `sample(step)` as training goes, so that one sees the model learn."""
+    """Shows what the model makes (label -> text) as training goes, in every tracker that can."""
 
-    def __init__(self, sample: Callable[[int], None], every: int, average: MovingAverage | None):
+    def __init__(
+        self, sample: Callable[[int], dict[str, str]], every: int, average: MovingAverage | None
+    ):
         self.sample, self.every, self.average = sample, every, average
 
     @torch.no_grad()
-    def after_step(self, trainer: Trainer, objective: LightningModule, step: int) -> None:
+    def after_step(self, trainer: Trainer, objective: Objective, step: int) -> None:
         if not trainer.is_global_zero:
             return
         objective.eval()
         averaged = self.average.applied(objective) if self.average else contextlib.nullcontext()
         with averaged, torch.random.fork_rng():
-            self.sample(step)
+            log_texts(trainer.loggers, self.sample(step), step)
         objective.train()
 
 
@@ -213,7 +217,7 @@ class Checkpoint(AfterStep):
     def __init__(self, path: Path, every: int, journal: Journal):
         self.path, self.every, self.journal = path, every, journal
 
-    def after_step(self, trainer: Trainer, objective: LightningModule, step: int) -> None:
+    def after_step(self, trainer: Trainer, objective: Objective, step: int) -> None:
         self.journal.flush(trainer)
         trainer.save_checkpoint(self.path)
 
@@ -246,7 +250,7 @@ class StopOnSignal(AfterStep):
         self.received = number
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
-    def after_step(self, trainer: Trainer, objective: LightningModule, step: int) -> None:
+    def after_step(self, trainer: Trainer, objective: Objective, step: int) -> None:
         if self.received and step < trainer.max_steps:
             self.checkpoint.after_step(trainer, objective, step)
             trainer.should_stop = True
@@ -267,7 +271,7 @@ class Progress(AfterStep):
     def on_train_start(self, trainer: Trainer, *_: Any) -> None:
         self.start, self.first_step, self.shown = time.monotonic(), trainer.global_step, 0.0
 
-    def after_step(self, trainer: Trainer, objective: LightningModule, step: int) -> None:
+    def after_step(self, trainer: Trainer, objective: Objective, step: int) -> None:
         now, last = time.monotonic(), step == trainer.max_steps
         if trainer.is_global_zero and (now - self.shown >= self.pause or last):
             self.shown = now

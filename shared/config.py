@@ -96,8 +96,9 @@ def override(config: C, values: Mapping[str, Any], *, where: str = "", prefix: s
         checked[key] = _convert(value, hints[key], f"{where}{prefix}{key}")
         _check_range(checked[key], fields[key], f"{where}{prefix}{key}")
     config = dataclasses.replace(config, **checked)  # type: ignore[type-var]
-    if hasattr(config, "check"):
-        config.check()
+    check = getattr(config, "check", None)
+    if check:
+        check()
     return config
 
 

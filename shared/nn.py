@@ -15,16 +15,20 @@ Rotation = tuple[Tensor, Tensor]
 class Rotary(nn.Module):
     """Rotary position embedding in Llama's half-split layout (Su et al., 2021, eq. 34).
 
-    Called with positions it returns the cosines and sines that `rotate` applies.
+    Called with positions it returns the cosines and sines that `rotate` applies; the sines of the
+    left half carry the rotation's minus.
     """
+
+    cos: Tensor  # (context, head_dim)
+    sin: Tensor
 
     def __init__(self, head_dim: int, context: int, theta: float = 10_000.0):
         super().__init__()
         frequency = theta ** (-torch.arange(0, head_dim, 2, dtype=torch.float64) / head_dim)
         angle = torch.outer(torch.arange(context, dtype=torch.float64), frequency)
-        angle = torch.cat([angle, angle], dim=-1).float()  # (context, head_dim)
-        self.register_buffer("cos", angle.cos(), persistent=False)
-        self.register_buffer("sin", angle.sin(), persistent=False)
+        cos, sin = angle.float().cos(), angle.float().sin()  # (context, head_dim / 2)
+        self.register_buffer("cos", torch.cat([cos, cos], dim=-1), persistent=False)
+        self.register_buffer("sin", torch.cat([-sin, sin], dim=-1), persistent=False)
 
     def forward(self, positions: Int[Tensor, "..."]) -> Rotation:
         return self.cos[positions], self.sin[positions]
@@ -33,8 +37,7 @@ class Rotary(nn.Module):
 def rotate(x: Float[Tensor, "b h t d"], rotation: Rotation) -> Float[Tensor, "b h t d"]:
     """Turn each pair (x_i, x_{i + d/2}) by its position's angle."""
     cos, sin = (part.to(x.dtype) for part in rotation)  # (T, D) or (B, 1, T, D)
-    left, right = x.chunk(2, dim=-1)
-    return x * cos + torch.cat([-right, left], dim=-1) * sin
+    return x * cos + x.roll(x.shape[-1] // 2, dims=-1) * sin
 
 
 class LayerCache:
@@ -116,13 +119,14 @@ class Block(nn.Module):
 
 
 def init_weights(model: nn.Module, layers: int, std: float = 0.02) -> None:
-    """GPT-2's initialisation: normal weights, the last matrix of each branch smaller.
+    """GPT-2's initialisation: normal weights, the last matrix of each branch smaller, no bias.
 
     Each of the 2 * layers branches adds its output to the residual stream; dividing by the root of
     their number keeps the stream's variance independent of depth (Radford et al., 2019, 2.3).
     """
     for name, parameter in model.named_parameters():
-        if parameter.dim() < 2:
-            continue
-        last = name.endswith(("proj.weight", "fc2.weight"))
-        nn.init.normal_(parameter, std=std / (2 * layers) ** 0.5 if last else std)
+        last = name.endswith(("attn.proj.weight", "mlp.fc2.weight"))
+        if name.endswith("bias"):
+            nn.init.zeros_(parameter)
+        elif parameter.dim() >= 2:
+            nn.init.normal_(parameter, std=std / (2 * layers) ** 0.5 if last else std)

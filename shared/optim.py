@@ -95,7 +95,7 @@ class Muon(Optimizer):
     def _step_together(
         self, matrices: list[Tensor], *, lr: float, momentum: float, weight_decay: float
     ) -> None:
-        gradients = [matrix.grad for matrix in matrices]
+        gradients = [matrix.grad for matrix in matrices if matrix.grad is not None]
         averages = [self._momentum(matrix) for matrix in matrices]
         torch._foreach_lerp_(averages, gradients, 1 - momentum)
         nesterov = torch._foreach_lerp(gradients, averages, momentum)

@@ -1,4 +1,4 @@
-""""Is my loss normal?": the validation curves that presets ship, and the band around them.
+""" "Is my loss normal?": the validation curves that presets ship, and the band around them.
 
 A reference is made from finished runs of one preset with different seeds
 (`make reference STEP=lm PRESET=tiny`): the band reaches from their lowest to their highest

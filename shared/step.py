@@ -112,9 +112,7 @@ class Run:
             **more,
         )
 
-    def publish(
-        self, save: Callable[[Path], None], results: "Results", *, about: str
-    ) -> Artifact:
+    def publish(self, save: Callable[[Path], None], results: "Results", *, about: str) -> Artifact:
         """Write the artifact with its manifest and card, and the results beside the run."""
         from shared.card import model_card
 
@@ -161,31 +159,36 @@ def finished(step: Step, choice: Choice) -> Artifact | None:
 @contextlib.contextmanager
 def open_run(step: Step, choice: Choice, inputs: Inputs) -> Iterator[Run]:
     """The run's folder, locked, so that two processes never write the same artifact."""
-    from filelock import FileLock, Timeout
-
     version = version_of(choice, inputs)
     folder = home() / "runs" / step.name / version
     folder.mkdir(parents=True, exist_ok=True)
-    owner = folder / "owner.json"
-    leader = int(os.environ.get("RANK", 0)) == 0  # other ranks work under the first one's lock
-    lock = FileLock(folder / "lock") if leader else contextlib.nullcontext()
+    run = Run(step, choice, inputs, version, folder)
+    if int(os.environ.get("RANK", 0)) > 0:  # other ranks work under the first one's lock
+        yield run
+        return
+    with _locked(folder, f"{step.name}@{version}"):
+        write_file(folder / "config.yaml", choice)
+        yield run
+
+
+@contextlib.contextmanager
+def _locked(folder: Path, name: str) -> Iterator[None]:
+    from filelock import FileLock, Timeout
+
+    lock, owner = FileLock(folder / "lock"), folder / "owner.json"
     try:
-        if leader:
-            lock.acquire(timeout=0)
+        lock.acquire(timeout=0)
     except Timeout:
         pid = json.loads(owner.read_text())["pid"] if owner.exists() else "unknown"
         raise VermeilError(
-            f"process {pid} is already making {step.name}@{version}",
+            f"process {pid} is already making {name}",
             f"wait for it, or stop it (kill {pid}); it goes on where it was",
         ) from None
     try:
-        if leader:
-            owner.write_text(json.dumps({"pid": os.getpid()}))
-            write_file(folder / "config.yaml", choice)
-        yield Run(step, choice, inputs, version, folder)
+        owner.write_text(json.dumps({"pid": os.getpid()}))
+        yield
     finally:
-        if leader:
-            lock.release()
+        lock.release()
 
 
 @contextlib.contextmanager

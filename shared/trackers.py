@@ -22,8 +22,13 @@ class JsonlLogger(Logger):
         path.write_text("".join(json.dumps(line) + "\n" for line in kept))
         self._file = path.open("a")
 
-    name = "jsonl"  # Lightning asks every logger for both
-    version = "0"
+    @property
+    def name(self) -> str:
+        return "jsonl"
+
+    @property
+    def version(self) -> str:
+        return "0"
 
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
         self._file.write(json.dumps({"step": step, **metrics}) + "\n")
@@ -76,3 +81,14 @@ def make_trackers(
             f"a tracker in {','.join(names)} is not installed ({error.name or error})",
             "pip install wandb mlflow, or leave it out of --trackers",
         ) from None
+
+
+def log_texts(trackers: list[Logger], texts: dict[str, str], step: int) -> None:
+    """Give text samples (label -> text) to the trackers that show text."""
+    for tracker in trackers:
+        if isinstance(tracker, TensorBoardLogger):
+            for label, text in texts.items():
+                tracker.experiment.add_text(label, text, step)
+        elif isinstance(tracker, WandbLogger):
+            rows = [[step, label, text] for label, text in texts.items()]
+            tracker.log_text(f"samples/{step}", ["step", "label", "text"], rows)

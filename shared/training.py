@@ -16,8 +16,6 @@ from typing import Any, Protocol
 
 import pytorch_lightning as pl
 import torch
-from torch import Tensor, nn
-from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader, Dataset
 
 from shared import hardware
@@ -35,37 +33,9 @@ from shared.callbacks import (
 from shared.errors import VermeilError
 from shared.home import write_atomically
 from shared.nn import Block
-from shared.optim import learning_rate_factor, make_optimizer
+from shared.objective import Objective
 from shared.trackers import make_trackers, read_metrics
 from shared.train_config import TrainConfig
-
-
-class Objective(pl.LightningModule):
-    """A model, its loss and its optimizer; a subclass defines `loss`."""
-
-    def __init__(self, model: nn.Module, config: TrainConfig):
-        super().__init__()
-        self.model, self.train_config = model, config
-        self.last_loss = self.grad_norm = torch.zeros(())
-
-    def loss(self, batch: Any) -> Tensor:
-        """The mean loss of a batch."""
-        raise NotImplementedError
-
-    def training_step(self, batch: Any, _: int) -> Tensor:
-        loss = self.loss(batch)
-        self.last_loss = loss.detach()
-        return loss
-
-    def configure_optimizers(self) -> dict[str, Any]:
-        optimizer = make_optimizer(self.model, self.train_config)
-        schedule = LambdaLR(optimizer, learning_rate_factor(self.train_config))
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-    def configure_gradient_clipping(self, optimizer, *_: Any, **__: Any) -> None:
-        """Clip, and keep the norm from before for the log."""
-        limit = self.train_config.clip or float("inf")
-        self.grad_norm = nn.utils.clip_grad_norm_(self.parameters(), limit)
 
 
 def seed_everything(seed: int) -> None:
@@ -114,7 +84,7 @@ def fit(
     name: str,
     unit: str,
     amount_per_step: int,
-    sample: Callable[[int], None] | None = None,
+    sample: Callable[[int], dict[str, str]] | None = None,
     engine: Engine | None = None,
 ) -> History:
     """Train `objective` to its config's last step, from its checkpoint where there is one.

@@ -222,7 +222,7 @@ def describe(pack: bytes, documents: list[Document]) -> str:
 
 def main(argv: list[str] | None = None) -> None:
     """Build the pack and its description; say when the pack is no longer the one in the code."""
-    parser = argparse.ArgumentParser(prog=COMMAND, description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(prog=COMMAND, description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--packages", type=Path, help="folder that holds the packages already")
     parser.add_argument("--output", type=Path, default=Path(__file__).parent, help="where to write")
     arguments = parser.parse_args(argv)

@@ -83,11 +83,8 @@ def unpack(package: Package, blob: bytes) -> dict[str, bytes]:
         members = _ar_members(blob)
         blob = next(content for name, content in members.items() if name.startswith("data.tar"))
     with tarfile.open(fileobj=io.BytesIO(blob)) as archive:
-        return {
-            member.name.removeprefix("./"): archive.extractfile(member).read()
-            for member in archive
-            if member.isfile()
-        }
+        files = ((member.name, archive.extractfile(member)) for member in archive)
+        return {name.removeprefix("./"): file.read() for name, file in files if file}
 
 
 def _ar_members(blob: bytes) -> dict[str, bytes]:

@@ -6,6 +6,7 @@ of plain text are known; any other is an error that names it.
 
 import struct
 import zlib
+from typing import Any
 
 from shared.errors import VermeilError
 
@@ -16,7 +17,7 @@ LATIN1 = 1 << 14  # the flag of a string that is neither ASCII nor UTF-8
 ZLIB = 1  # what R calls TRUE in the `compressed` field of an index
 
 
-def read_database(index: bytes, records: bytes) -> dict[str, object]:
+def read_database(index: bytes, records: bytes) -> dict[str, Any]:
     """Every object of a lazy-load database, by name; `index` is the .rdx file, `records` the .rdb.
 
     A record is its unpacked length (4 bytes, big-endian) and a zlib stream.
@@ -32,7 +33,7 @@ def read_database(index: bytes, records: bytes) -> dict[str, object]:
     return objects
 
 
-def unserialize(stream: bytes) -> object:
+def unserialize(stream: bytes) -> Any:
     """One R object: strings and numbers as lists, a list with names as a dict, NULL as None."""
     return _Stream(stream).read_object()
 
@@ -58,7 +59,7 @@ class _Stream:
         if version == 3:
             self._take(self._integer())  # the writer's native encoding; strings carry their own
 
-    def read_object(self) -> object:
+    def read_object(self) -> Any:
         flags = self._integer()
         kind = flags & 0xFF
         if kind == NIL:
@@ -90,7 +91,7 @@ class _Stream:
             return dict(zip(attributes["names"], values, strict=True))
         return values
 
-    def _pairlist(self, flags: int) -> dict[str, object]:
+    def _pairlist(self, flags: int) -> dict[str, Any]:
         """A chain of (attributes, tag, value, rest), as a dict by tag."""
         if flags & HAS_ATTRIBUTES:
             self.read_object()

@@ -64,10 +64,13 @@ class Literally(str):
 # The same template as `transformers` renders it.
 JINJA = (
     "{{ bos_token }}{% for message in messages %}"
-    "{{ '<|user|>' if message['role'] == 'user' else '<|assistant|>' }}"
+    "{% if message['role'] in ['user', 'assistant'] %}{{ '<|' + message['role'] + '|>' }}"
+    "{% else %}{{ raise_exception('a message has the role ' + message['role']) }}{% endif %}"
     "{% if message['content'] is string %}{{ message['content'] }}{% else %}"
     "{% for part in message['content'] %}"
-    "{% if part['type'] == 'text' %}{{ part['text'] }}{% else %}{{ '<|' + part['type'] + '|>' }}"
-    "{% endif %}{% endfor %}{% endif %}{{ '<|end|>' }}{% endfor %}"
+    "{% if part['type'] == 'text' %}{{ part['text'] }}"
+    "{% elif part['type'] in ['image', 'audio'] %}{{ '<|' + part['type'] + '|>' }}"
+    "{% else %}{{ raise_exception('a message part has the type ' + part['type']) }}{% endif %}"
+    "{% endfor %}{% endif %}{{ '<|end|>' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
 )

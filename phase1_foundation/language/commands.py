@@ -29,7 +29,9 @@ class SampleConfig:
 
 def sample(arguments: list[str]) -> None:
     """Continue a prompt; one continuation streams as it is written."""
-    config = parse(SampleConfig, arguments, command="vermeil sample", about=sample.__doc__).config
+    config = parse(
+        SampleConfig, arguments, command="vermeil sample", about=str(sample.__doc__)
+    ).config
     if not config.prompt.strip():
         raise VermeilError("the prompt is empty", f'vermeil sample {config.model} "She had been"')
     from phase1_foundation.language import generate
@@ -38,7 +40,7 @@ def sample(arguments: list[str]) -> None:
     from shared.artifact import locate
 
     folder = locate(config.model)
-    model, tokenizer = (part.from_pretrained(folder) for part in (LanguageModel, Tokenizer))
+    model, tokenizer = LanguageModel.from_pretrained(folder), Tokenizer.from_pretrained(folder)
     names = generate.Sampling.__dataclass_fields__
     sampling = generate.Sampling(**{name: getattr(config, name) for name in names})
     if config.number > 1:
@@ -63,7 +65,7 @@ class EvalConfig:
 
 def eval(arguments: list[str]) -> None:
     """Score the held-out documents again and put the numbers into the report."""
-    config = parse(EvalConfig, arguments, command="vermeil eval", about=eval.__doc__).config
+    config = parse(EvalConfig, arguments, command="vermeil eval", about=str(eval.__doc__)).config
     from phase1_foundation.language.evaluate import evaluate
     from shared.artifact import find
     from shared.home import home
@@ -93,7 +95,9 @@ class ExportConfig:
 
 def export(arguments: list[str]) -> None:
     """Write the model in a format that other tools read."""
-    config = parse(ExportConfig, arguments, command="vermeil export", about=export.__doc__).config
+    config = parse(
+        ExportConfig, arguments, command="vermeil export", about=str(export.__doc__)
+    ).config
     if not config.out:
         raise VermeilError("--out is missing", f"vermeil export {config.model} --to hf --out DIR")
     from phase1_foundation.language.export import export_llama

@@ -11,7 +11,7 @@ from phase1_foundation.language.model import LanguageModel
 from phase1_foundation.language.tokenizer import Tokenizer
 from shared import hardware
 from shared.artifact import Artifact
-from shared.metrics.text import score_documents
+from shared.metrics.text import TextScore, score_tokens
 from shared.results import Row
 
 BATCH_SIZE = 16
@@ -38,6 +38,17 @@ def rows(
     splits = by_source(list(text.documents("test")))
     key = f"{text.sha256()[:16]}-{floors_key}"
     floors = bits_per_byte_floors(lambda: list(text.documents("train")), splits, tokenizer, key)
+    start = time.perf_counter()
+    losses = {
+        document.id: score_tokens(
+            model.eval(),
+            tokenizer.encode_documents([document.text])[0],
+            context=context,
+            stride=stride,
+            batch_size=BATCH_SIZE,
+        )
+        for document in splits["test"]
+    }
     common: dict[str, Any] = {
         "step": "lm",
         "better": "lower",
@@ -45,18 +56,15 @@ def rows(
         f"{tokenizer.vocab_size}",
         "artifact": artifact,
         "preset": preset,
+        "seconds": round(time.perf_counter() - start, 1),
     }
     measured: list[Row] = []
     for split, documents in splits.items():
-        start = time.perf_counter()
-        score = score_documents(
-            model.eval(),
-            [(tokenizer.encode_documents([d.text])[0], len(d.text.encode())) for d in documents],
-            context=context,
-            stride=stride,
-            batch_size=BATCH_SIZE,
+        score = TextScore.from_documents(
+            [losses[document.id] for document in documents],
+            [len(document.text.encode()) for document in documents],
         )
-        common |= {"split": split, "seconds": round(time.perf_counter() - start, 1)}
+        common["split"] = split
         low, high = score.bits_per_byte_interval or (None, None)
         bits, floor = score.bits_per_byte, floors[split]
         measured.append(
@@ -64,8 +72,12 @@ def rows(
                 high=high, baselines=floor, **common)
         )  # fmt: skip
         low, high = score.perplexity_interval or (None, None)
-        nats = {name: floor[name] * math.log(2) * score.bytes for name in TOKEN_FLOORS}
-        per_token = {name: math.exp(total / score.tokens) for name, total in nats.items()}
+        nats_per_bit = math.log(2) * score.bytes / score.tokens  # of a byte, to nats of a token
+        per_token: dict[str, float | None] = {
+            name: math.exp(value * nats_per_bit)
+            for name, value in floor.items()
+            if name in TOKEN_FLOORS and value is not None
+        }
         measured.append(
             Row(metric="perplexity", value=score.perplexity, unit="", n=score.tokens, low=low,
                 high=high, baselines=per_token, **common)

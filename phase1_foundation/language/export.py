@@ -21,8 +21,8 @@ def export_llama(folder: Path, out: Path) -> None:
     """Write config, weights and tokenizer so that `AutoModelForCausalLM` and vLLM read them."""
     from transformers import LlamaForCausalLM
 
-    if out.exists() and any(out.iterdir()):
-        raise VermeilError(f"{out} is not empty", "name a new folder with --out")
+    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+        raise VermeilError(f"{out} is no empty folder", "name a new folder with --out")
     model, tokenizer = LanguageModel.from_pretrained(folder), Tokenizer.from_pretrained(folder)
     llama = LlamaForCausalLM(llama_config(model, tokenizer))
     llama.load_state_dict(llama_state(model), strict=True)

@@ -21,7 +21,7 @@ Splits = Mapping[str, Sequence[Document]]  # "test", "test/austen", ... -> docum
 
 def bits_per_byte_floors(
     train: Callable[[], Sequence[Document]], splits: Splits, tokenizer: Tokenizer, key: str
-) -> dict[str, dict[str, float]]:
+) -> dict[str, dict[str, float | None]]:
     """Bits per byte by split and floor: unigram, 5-grams of bytes and tokens, xz, PPM.
 
     The n-gram models and the primed compressors learned from all of the training text; `key` names
@@ -36,7 +36,7 @@ def bits_per_byte_floors(
 
 def _measure(
     train: Sequence[Document], splits: Splits, tokenizer: Tokenizer
-) -> dict[str, dict[str, float]]:
+) -> dict[str, dict[str, float | None]]:
     documents = {document.id: document for split in splits.values() for document in split}
     test = list(documents.values())
 
@@ -55,7 +55,7 @@ def _measure(
     }
     row = {id: number for number, id in enumerate(documents)}
     training_text = b"\n".join(document.text.encode() for document in train)
-    floors: dict[str, dict[str, float]] = {}
+    floors: dict[str, dict[str, float | None]] = {}
     for name, split in splits.items():
         text = b"\n".join(document.text.encode() for document in split)
         sizes = [len(document.text.encode()) for document in split]

@@ -29,7 +29,7 @@ class LanguageModelConfig:
 
     def __post_init__(self):
         for whole, part in (("dim", "heads"), ("heads", "kv_heads")):
-            if getattr(self, whole) % getattr(self, part):
+            if getattr(self, part) < 1 or getattr(self, whole) % getattr(self, part):
                 raise VermeilError(
                     f"{whole} {getattr(self, whole)} is not a multiple of {part} "
                     f"{getattr(self, part)}",
@@ -92,9 +92,7 @@ class LanguageModel(nn.Module, Pretrained):
             )
         if positions is None:
             positions = torch.arange(past, past + t, device=x.device)
-        if (
-            mask is None and past and t > 1
-        ):  # new steps see the whole past and, causally, each other
+        if mask is None and past and t > 1:  # new steps see the past and, causally, each other
             mask = torch.ones(t, past + t, dtype=torch.bool, device=x.device).tril(past)[None, None]
         rotation = self.rotary(positions)
         for index, block in enumerate(self.blocks):

@@ -9,10 +9,10 @@ from torch import Tensor
 from phase1_foundation.language.generate import Sampling, generate
 from phase1_foundation.language.model import LanguageModel
 from phase1_foundation.language.tokenizer import Tokenizer
+from shared.objective import Objective
 from shared.trackers import read_metrics
-from shared.training import Objective
 
-PROMPTS = ("The people of the United States", "She had been", "\n\n")
+PROMPTS: tuple[str, ...] = ("The people of the United States", "She had been", "\n\n")
 
 
 class NextToken(Objective):

@@ -6,9 +6,10 @@ is escaped before encoding and restored after decoding.
 """
 
 import io
-from collections.abc import Iterable, Iterator, Sequence
-from functools import cached_property
-from itertools import islice
+import re
+from collections.abc import Iterable, Sequence
+from functools import cached_property, lru_cache
+from itertools import groupby
 from pathlib import Path
 from typing import Literal
 
@@ -20,6 +21,10 @@ from shared.errors import VermeilError
 
 # Escaped in this order and restored in reverse; U+E000 is a private-use character.
 ESCAPES = (("\ue000", "\ue000b"), ("\u2581", "\ue000a"))
+# No piece reaches over a space or newline, so a text is encoded word by word: words repeat, and
+# SentencePiece adds up a unigram model's scores in float32, which over a whole book would round off
+# what tells two splits of a word apart.
+WORD = re.compile("[ \n]?[^ \n]*")
 # What reserved symbols and bytes are spelled with: a unigram vocabulary holds these characters, so
 # that `transformers` too can spell them where a text says them literally.
 SPELLING = "".join(sorted(set("<0x123456789ABCDEF>" + "".join(chat.SYMBOLS))))
@@ -44,39 +49,30 @@ class Tokenizer:
             raise VermeilError(
                 f"this SentencePiece model begins with {first}, not with {chat.SYMBOLS}", hint
             )
-        self._newline: int = self._pieces.piece_to_id("<0x0A>")
+        self._encode_word = lru_cache(2**16)(self._pieces.encode)
         self.bos, self.eos, self.pad = (self.special[s] for s in (chat.BOS, chat.EOS, chat.PAD))
 
     def encode(self, text: str) -> list[int]:
-        """Token ids of a text, taken literally: "<|user|>" in it is seven characters, no symbol."""
-        return self._join(self._pieces.encode(line) for line in escaped_lines(text))
+        """Token ids of a text, taken literally: "<|user|>" in it is eight characters, no symbol."""
+        try:
+            return [id for word in WORD.findall(escape(text)) for id in self._encode_word(word)]
+        except RuntimeError:  # what SentencePiece's binding says of it would help nobody
+            raise VermeilError(
+                "the text is no Unicode, it holds half of a surrogate pair", "read it as UTF-8"
+            ) from None
 
-    def encode_documents(self, texts: Sequence[str], threads: int = -1) -> list[list[int]]:
+    def encode_documents(self, texts: Sequence[str]) -> list[list[int]]:
         """Ids of many texts, each after the symbol that begins a document."""
-        documents = [escaped_lines(text) for text in texts]
-        lines = [line for document in documents for line in document]
-        encoded = iter(self._pieces.encode(lines, num_threads=threads))
-        return [[self.bos, *self._join(islice(encoded, len(lines)))] for lines in documents]
-
-    def _join(self, lines: Iterator[list[int]]) -> list[int]:
-        """The ids of a text from those of its lines.
-
-        No piece holds a newline, so lines are independent. A unigram model needs them so:
-        SentencePiece adds up scores in float32, which over a book rounds off what tells two splits
-        apart, and ids would depend on what was written chapters ago.
-        """
-        ids = next(lines)
-        for line in lines:
-            ids.append(self._newline)
-            ids += line
-        return ids
+        return [[self.bos, *self.encode(text)] for text in texts]
 
     def encode_chat(self, messages: Sequence[chat.Message], *, reply: bool = True) -> list[int]:
         """Ids of a conversation by the one template; `reply` opens the assistant's turn."""
+        rendered = chat.render(messages, reply=reply)
         ids: list[int] = []
-        for part in chat.render(messages, reply=reply):
-            text = isinstance(part, chat.Literally)
-            ids += self.encode(part) if text else [self.special[part]]
+        for kind, run in groupby(rendered, type):
+            parts = list(run)  # neighbouring texts are one text
+            literal = kind is chat.Literally
+            ids += self.encode("".join(parts)) if literal else [self.special[p] for p in parts]
         return ids
 
     def decode(self, ids: Sequence[int]) -> str:
@@ -98,7 +94,7 @@ class Tokenizer:
 
     @cached_property
     def kind(self) -> str:
-        """ "bpe" or "unigram", as the model file says."""
+        """How the vocabulary was learned, "bpe" or "unigram", as the model file says."""
         from sentencepiece import sentencepiece_model_pb2
 
         spec = sentencepiece_model_pb2.ModelProto.FromString(self.model).trainer_spec
@@ -132,7 +128,7 @@ class Tokenizer:
         threads: int = 2,
     ) -> "Tokenizer":
         """Learn a vocabulary; raises when the text is empty or too small for its size."""
-        lines = [line for text in texts for line in escaped_lines(text) if line.strip()]
+        lines = [line for text in texts for line in escape(text).split("\n") if line.strip()]
         if not lines:
             raise VermeilError("the corpus holds no text", "check the data: vermeil data show NAME")
         model = io.BytesIO()
@@ -173,7 +169,7 @@ class Tokenizer:
 
 
 def _exact_scores(model: bytes) -> bytes:
-    """Round a unigram model's scores to 1/256 nat, whose sums are exact, a long line's too.
+    """Round a unigram model's scores to 1/256 nat, so that their sums are exact.
 
     Equally good splits ("a" + "aaa" and "aaa" + "a") are then decided by rule and not by rounding,
     which differs between SentencePiece's float32 and the float64 of `tokenizers`.
@@ -184,18 +180,6 @@ def _exact_scores(model: bytes) -> bytes:
     for piece in proto.pieces:
         piece.score = round(piece.score * 256) / 256
     return proto.SerializeToString(deterministic=True)
-
-
-def escaped_lines(text: str) -> list[str]:
-    """A text's lines as SentencePiece gets them."""
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise VermeilError(
-            f"character {error.start} of the text is half of a surrogate pair, no Unicode",
-            "read the text as UTF-8",
-        ) from None
-    return escape(text).split("\n")
 
 
 def escape(text: str) -> str:

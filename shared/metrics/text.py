@@ -140,7 +140,7 @@ def _score_windows(
     """The windows' scored targets' negative log-likelihoods, in order: (n,) float64."""
     windows, scores = iter(windows), [np.empty(0)]
     while batch := list(islice(windows, batch_size)):
-        inputs, targets = zip(*batch, strict=True)
+        inputs, targets = map(list, zip(*batch, strict=True))
         logits = logits_of(pad_sequence(inputs, batch_first=True))  # (B, T, V)
         targets = pad_sequence(targets, batch_first=True, padding_value=NOT_SCORED)
         targets = targets.to(logits.device)  # (B, T)

@@ -15,10 +15,11 @@ from torch import nn
 
 from shared.callbacks import MovingAverage
 from shared.errors import VermeilError
+from shared.objective import Objective
 from shared.optim import learning_rate_factor
 from shared.trackers import read_metrics
 from shared.train_config import TrainConfig
-from shared.training import History, Objective, Stopped, fit
+from shared.training import History, Stopped, fit
 
 QUIET = TrainConfig(
     steps=12, batch_size=8, learning_rate=0.01, warmup=2, validate_every=4, checkpoint_every=4,
@@ -111,8 +112,9 @@ def test_stopped_and_resumed_equals_never_stopped(tmp_path, ema):
     config = with_(ema=ema, steps=12)
     whole, history = train(tmp_path / "whole", config)
 
-    def interrupt(step: int) -> None:
+    def interrupt(step: int) -> dict[str, str]:
         os.kill(os.getpid(), signal.SIGTERM)
+        return {}
 
     with pytest.raises(Stopped, match="stopped at step 6 of 12, saved") as error:
         train(tmp_path / "cut", config, sample=interrupt)
@@ -126,7 +128,7 @@ def test_killed_at_a_random_step_and_resumed_equals_never_stopped(tmp_path):
     script = (
         "import sys; sys.path[:0] = [{root!r}, {tests!r}]\n"
         "from pathlib import Path\nimport test_training as t, time\n"
-        "def slow(step): time.sleep(0.15)\n"
+        "def slow(step): time.sleep(0.15); return {{}}\n"
         "config = t.with_(steps=30, sample_every=1, checkpoint_every=3)\n"
         "t.train(Path({folder!r}), config, sample=slow)\n"
     )
@@ -208,13 +210,17 @@ def test_all_trackers_get_the_same_numbers(tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     os.environ["WANDB_SILENT"] = "true"
-    _, history = train(tmp_path, with_(trackers=("tensorboard", "mlflow", "wandb")))
+    config = with_(trackers=("tensorboard", "mlflow", "wandb"))
+    _, history = train(tmp_path, config, sample=lambda step: {"prompt": f"text at {step}"})
     steps, losses = history.series("train_loss")
     events = EventAccumulator(str(tmp_path / "tensorboard"))
     events.Reload()
     scalars = events.Scalars("train_loss")
     assert [s.step for s in scalars] == steps
     assert [s.value for s in scalars] == pytest.approx(losses)
+    texts = events.Tensors("prompt/text_summary")
+    assert [t.step for t in texts] == [6, 12]
+    assert texts[1].tensor_proto.string_val[0] == b"text at 12"
 
     import mlflow
 

@@ -1,0 +1,43 @@
+"""A model with its loss and its optimizer: what `shared.training.fit` trains."""
+
+from typing import Any
+
+import pytorch_lightning as pl
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR
+
+from shared.optim import learning_rate_factor, make_optimizer
+from shared.train_config import TrainConfig
+
+
+class Objective(pl.LightningModule):
+    """A model, its loss and its optimizer; a subclass defines `loss`.
+
+    `last_loss` and `grad_norm` (before clipping) are what the journal writes down.
+    """
+
+    last_loss: Tensor
+    grad_norm: Tensor
+
+    def __init__(self, model: nn.Module, config: TrainConfig):
+        super().__init__()
+        self.model, self.train_config = model, config
+
+    def loss(self, batch: Any) -> Tensor:
+        """The mean loss of a batch."""
+        raise NotImplementedError
+
+    def training_step(self, batch: Any, _: int) -> Tensor:
+        loss = self.loss(batch)
+        self.last_loss = loss.detach()
+        return loss
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        optimizer = make_optimizer(self.model, self.train_config)
+        schedule = LambdaLR(optimizer, learning_rate_factor(self.train_config))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def configure_gradient_clipping(self, optimizer, *_: Any, **__: Any) -> None:
+        """Clip, and keep the norm from before for the log."""
+        limit = self.train_config.clip or float("inf")
+        self.grad_norm = nn.utils.clip_grad_norm_(self.parameters(), limit)
