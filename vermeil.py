@@ -27,6 +27,7 @@ COMMANDS = {  # name -> what it does, and how it is called
     "run": ("walk every step that is not done yet", "run [smoke|tiny|small|base|large]"),
     "train": ("make one step's artifact", "train STEP [PRESET] [--key value ...]"),
     "eval": ("measure an artifact again", "eval lm"),
+    "bench": ("time it beside its peers", "bench lm"),
     "sample": ("write with a trained model", 'sample lm "She had been"'),
     "export": ("take a model elsewhere", "export lm --to hf --out DIR"),
     "data": ("data sets: list, prepare, show", "data list"),
@@ -68,7 +69,9 @@ def train(arguments: list[str]) -> None:
     chosen = step(arguments[0])
     engine, rest = take_engine(arguments[1:], command=["train", chosen.name])
     artifact = chosen.train(chosen.parse(rest), engine)
-    print(f"{artifact.id}\n{artifact.folder}")
+    from shared.walk import headline
+
+    print(f"{artifact.id}  {headline(chosen.name, artifact)}\n{artifact.folder}")
 
 
 def report(arguments: list[str]) -> None:
@@ -115,6 +118,7 @@ RUNS = {
     "run": run,
     "train": train,
     "eval": for_step("eval", {"lm": "phase1_foundation.language.commands"}),
+    "bench": for_step("bench", {"lm": "phase1_foundation.language.bench"}),
     "sample": for_step("sample", {"lm": "phase1_foundation.language.commands"}),
     "export": for_step("export", {"lm": "phase1_foundation.language.commands"}),
     "data": data,

@@ -11,6 +11,9 @@ class VermeilError(Exception):
     shared.errors.VermeilError: preset 'tinny' does not exist: did you mean 'tiny'?
     """
 
+    label = "error: "
+    exit_code = 2
+
     def __init__(self, message: str, hint: str = ""):
         super().__init__(message, hint)
         self.message, self.hint = message, hint

@@ -78,15 +78,21 @@ def device_name() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def matrix_speed(dtype, device: str, width: int = 2048) -> float:
-    """GFLOP/s of square matrix products, the median of five."""
+SQUARE = (2048, 2048, 2048)
+
+
+def matrix_speed(dtype, device: str, shape: tuple[int, int, int] = SQUARE) -> float:
+    """GFLOP/s of the product of an (m, k) and a (k, n) matrix, the best of six."""
     import torch
 
-    a = torch.ones(width, width, dtype=dtype, device=device)
+    m, k, n = shape
+    a, b = (
+        torch.ones(m, k, dtype=dtype, device=device),
+        torch.ones(k, n, dtype=dtype, device=device),
+    )
     seconds = []
-    for _ in range(6):  # the first warms up
+    for _ in range(6):
         start = time.perf_counter()
-        product = a @ a
-        product[0, 0].item()  # waits for a GPU
+        (a @ b)[0, 0].item()  # waits for a GPU
         seconds.append(time.perf_counter() - start)
-    return 2 * width**3 / median(seconds[1:]) / 1e9
+    return 2 * m * k * n / min(seconds) / 1e9

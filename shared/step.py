@@ -199,10 +199,10 @@ def user_errors(debug: bool = False) -> Iterator[None]:
     except VermeilError as error:
         if debug:
             raise
-        print(f"error: {error.message}", file=sys.stderr)
+        print(f"{error.label}{error.message}", file=sys.stderr)
         if error.hint:
-            print(f"  try: {error.hint}", file=sys.stderr)
-        raise SystemExit(getattr(error, "exit_code", 2)) from None
+            print(f"  -> {error.hint}", file=sys.stderr)
+        raise SystemExit(error.exit_code) from None
     except KeyboardInterrupt:
         print("stopped; what was saved stays", file=sys.stderr)
         raise SystemExit(130) from None

@@ -86,6 +86,7 @@ def fit(
     amount_per_step: int,
     sample: Callable[[int], dict[str, str]] | None = None,
     engine: Engine | None = None,
+    quiet: bool = False,
 ) -> History:
     """Train `objective` to its config's last step, from its checkpoint where there is one.
 
@@ -109,7 +110,8 @@ def fit(
     if validation:
         callbacks += [Validate(validation, config.validate_every, journal, average)]
     callbacks += [Sample(sample, config.sample_every, average)] if sample else []
-    callbacks += [Progress(name, journal), save, stop]
+    callbacks += [] if quiet else [Progress(name, journal)]
+    callbacks += [save, stop]
 
     with warnings.catch_warnings():
         _silence_lightning()
@@ -143,7 +145,9 @@ def fit(
 
 
 class Stopped(VermeilError):
-    """A run was asked to stop and saved where it was."""
+    """A run was asked to stop and saved where it was; no error."""
+
+    label = ""
 
     def __init__(self, name: str, step: int, steps: int, signal_number: int):
         super().__init__(

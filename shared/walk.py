@@ -89,21 +89,24 @@ def walk(steps: Sequence[Step], choices: Sequence[Choice]) -> None:
             took = f"{duration(time.monotonic() - begun)}"
         else:
             took = "done before"
-        print(f"{name} {took:<12} {headline(step, artifact)}", flush=True)
+        print(f"{name} {took:<12} {headline(step.name, artifact)}", flush=True)
     results = report.collect(home(), choices[0].preset, [step.name for step in steps])
     page = report.write(results, home() / "reports" / "latest", [step.name for step in steps])
     print(f"\nall done in {duration(time.monotonic() - start)}. The report:\n{page}")
     print(f'\nnext: vermeil sample lm@{choices[0].preset} "The people"', file=sys.stderr)
 
 
-def headline(step: Step, artifact: Artifact) -> str:
-    """A step's first result beside its strongest floor."""
-    run = home() / "runs" / step.name / artifact.folder.name
+def headline(step: str, artifact: Artifact) -> str:
+    """A step's first result beside its strongest floor, and whether its loss is normal."""
     try:
-        row = Results.load(run).rows[0]
-    except (VermeilError, IndexError):
+        results = Results.load(home() / "runs" / step / artifact.folder.name)
+    except VermeilError:
         return ""
-    return sentence(row)
+    lines = [sentence(row) for row in results.rows[:1]]
+    if results.verdict:
+        normal = "normal" if results.verdict["normal"] else "NOT NORMAL"
+        lines.append(f"{'':<29}the loss is {normal}: {results.verdict['text']}")
+    return "\n".join(lines)
 
 
 def sentence(row: Row) -> str:

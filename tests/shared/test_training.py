@@ -101,6 +101,28 @@ def test_accumulation_and_checkpointing_do_not_change_the_gradient(tmp_path):
     torch.testing.assert_close(finals[0], finals[1], rtol=1e-5, atol=1e-6)
 
 
+def test_gradient_checkpointing_changes_memory_and_not_the_result(tmp_path):
+    from shared.nn import Attention, Block, SwiGLU
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            block = Block(nn.RMSNorm(3), Attention(3, 1), nn.RMSNorm(3), SwiGLU(3, 5))
+            self.block, self.head = block, nn.Linear(3, 1)
+
+        def forward(self, x):
+            return self.head(self.block(x[:, None])[:, 0])
+
+    finals = []
+    for checkpointing in (False, True):
+        torch.manual_seed(0)
+        objective = Line(Net(), with_(gradient_checkpointing=checkpointing))
+        fit(objective, Points(), [], folder=tmp_path / str(checkpointing), name="line",
+            unit="points", amount_per_step=8)  # fmt: skip
+        finals.append({name: value.tolist() for name, value in objective.state_dict().items()})
+    assert finals[0] == finals[1]
+
+
 def test_a_batch_that_cannot_be_split_is_refused(tmp_path):
     with pytest.raises(VermeilError, match="batch_size 8 cannot be split in 3 parts") as error:
         train(tmp_path, with_(accumulate=3))

@@ -1,0 +1,184 @@
+"""`vermeil bench lm`: training and generation beside `transformers`' Llama of the same shape.
+
+Both train in bf16 autocast on the same batches in one run, in turns: ours through the whole `fit`
+(journal, clipping, checkpoint at the end), Llama in the plain loop that its users write.
+"""
+
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import torch
+
+from data.tokens import TokenWindows
+from phase1_foundation.language.export import llama_state
+from phase1_foundation.language.generate import Sampling, stream
+from phase1_foundation.language.model import LanguageModel, LanguageModelConfig
+from phase1_foundation.language.objective import NextToken
+from phase1_foundation.train_lm import LMConfig
+from shared import hardware
+from shared.benchmark import conditions, interleaved, matrix_peak
+from shared.config import option, parse
+from shared.errors import VermeilError
+from shared.training import fit
+
+
+@dataclass(frozen=True)
+class BenchConfig:
+    """What to time and how long."""
+
+    POSITIONAL: ClassVar = ("step",)
+
+    step: str = option("lm", "what to time")
+    rounds: int = option(5, "turns of every candidate", low=1)
+    steps: int = option(10, "training steps a turn", low=3)
+    new_tokens: int = option(128, "tokens to generate a turn", low=1)
+    threads: int = option(0, "CPU threads; 0 takes every core", low=0)
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A model and a batch to time."""
+
+    model: LanguageModelConfig
+    batch_size: int
+
+    @property
+    def tokens(self) -> int:
+        return self.batch_size * self.model.context
+
+
+SHAPES = {
+    "0.8 M": Shape(LanguageModelConfig(65, 128, 4, 4, 4, 341, 64), 12),
+    "5.9 M": Shape(LanguageModelConfig(4096, 256, 6, 8, 8, 704, 256), 16),
+}
+
+
+def bench(arguments: list[str]) -> None:
+    """Time training and generation, in turns with the peer, and print a table."""
+    config = parse(BenchConfig, arguments, command="vermeil bench", about=str(__doc__)).config
+    try:
+        import transformers  # noqa: F401
+    except ModuleNotFoundError:
+        hint = ".venv/bin/pip install -c constraints.txt transformers"
+        raise VermeilError("the peer, transformers, is not installed", hint) from None
+    hardware.set_threads(config.threads)
+    peak = matrix_peak(torch.bfloat16)
+    print(f"{hardware.cpu_name()}, {conditions()}; bf16 matrix peak {peak:,.0f} GFLOP/s\n")
+    print(f"{'':<26}{'ours':>12}{'transformers':>14}{'ratio':>7}")
+    for name, shape in SHAPES.items():
+        seconds = interleaved(training(shape, config.steps), config.rounds)
+        rate = {who: shape.tokens / s for who, s in seconds.items()}
+        show(f"{name} training, tokens/s", rate)
+        achieved = training_flops(shape) / seconds["ours"] / 1e9
+        print(f"{'':<26}{achieved / peak:>11.0%} of the matrix peak")
+    for name, shape in SHAPES.items():
+        for batch_size in (1, 16):
+            candidates = generation(shape, batch_size, config.new_tokens)
+            seconds = interleaved(candidates, config.rounds)
+            new = batch_size * min(config.new_tokens, shape.model.context - PROMPT)
+            show(f"{name} writing, batch {batch_size}", {w: new / s for w, s in seconds.items()})
+    print(f"\nmedians of {config.rounds} turns; at the end: {conditions()}")
+
+
+def show(name: str, rate: dict[str, float]) -> None:
+    """One line of the table."""
+    ours, peer = rate["ours"], rate["transformers"]
+    print(f"{name:<26}{ours:>12,.0f}{peer:>14,.0f}{ours / peer:>7.2f}", flush=True)
+
+
+def training_flops(shape: Shape) -> float:
+    """Matrix FLOPs of one step: 6 a weight and token, and attention (Kaplan et al., 2020, 2.1)."""
+    c = shape.model
+    per_layer = c.dim * (c.dim + 2 * c.dim * c.kv_heads // c.heads + c.dim + 3 * c.mlp_dim)
+    weights = c.layers * per_layer + c.dim * c.vocab_size
+    attention = 2 * c.layers * c.dim * (c.context + 1) / 2  # causal: half of the square
+    return 6 * shape.tokens * (weights + attention)
+
+
+def training(shape: Shape, steps: int) -> dict[str, Callable[[], float]]:
+    """One turn of each: seconds a step over `steps` steps, the first two left out."""
+    batches = TokenWindows(
+        torch.randint(shape.model.vocab_size, (50_000,)).numpy(), shape.model.context,
+        shape.batch_size, seed=0,
+    )  # fmt: skip
+
+    def ours() -> float:
+        marks: list[float] = []
+
+        def mark(step: int) -> dict[str, str]:
+            marks.append(time.perf_counter())
+            return {}
+
+        config = LMConfig(
+            steps=steps, batch_size=shape.batch_size, optimizer="adamw", precision="bf16",
+            sample_every=1, checkpoint_every=steps, trackers=(),
+            threads=torch.get_num_threads(),
+        )  # fmt: skip
+        with tempfile.TemporaryDirectory() as folder:
+            fit(NextToken(LanguageModel(shape.model), config), batches, [], folder=Path(folder),
+                name="bench", unit="tokens", amount_per_step=shape.tokens, sample=mark,
+                quiet=True)  # fmt: skip
+        return (marks[-1] - marks[1]) / (len(marks) - 2)
+
+    def transformers() -> float:
+        model = llama(LanguageModel(shape.model)).train()
+        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+        marks = []
+        for step in range(steps):
+            tokens = batches.rows(step, slice(None))[:, :-1]
+            with torch.autocast("cpu", torch.bfloat16):
+                loss = model(tokens, labels=tokens).loss
+            loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            marks.append(time.perf_counter())
+        return (marks[-1] - marks[1]) / (len(marks) - 2)
+
+    return {"ours": ours, "transformers": transformers}
+
+
+PROMPT = 8
+
+
+def generation(shape: Shape, batch_size: int, new_tokens: int) -> dict[str, Callable[[], None]]:
+    """One turn of each: the same weights continue the same prompts greedily."""
+    torch.manual_seed(0)
+    model = LanguageModel(shape.model).eval()
+    peer = llama(model).eval()
+    prompts = torch.randint(shape.model.vocab_size, (batch_size, PROMPT))
+    new = min(new_tokens, shape.model.context - PROMPT)
+
+    def ours() -> None:
+        sampling = Sampling(max_tokens=new, temperature=0)
+        for _ in stream(model, prompts.tolist(), sampling, eos=()):
+            pass
+
+    def transformers() -> None:
+        peer.generate(
+            prompts, attention_mask=torch.ones_like(prompts), max_new_tokens=new,
+            min_new_tokens=new, do_sample=False, pad_token_id=0,
+        )  # fmt: skip
+
+    return {"ours": ours, "transformers": transformers}
+
+
+def llama(model: LanguageModel):
+    """The peer with our weights."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    c = model.config
+    peer = LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=c.vocab_size, hidden_size=c.dim, intermediate_size=c.mlp_dim,
+            num_hidden_layers=c.layers, num_attention_heads=c.heads,
+            num_key_value_heads=c.kv_heads, max_position_embeddings=c.context,
+            rms_norm_eps=c.norm_eps, tie_word_embeddings=c.tie_embeddings,
+            bos_token_id=None, eos_token_id=None,
+        )
+    )  # fmt: skip
+    peer.load_state_dict(llama_state(model))
+    return peer

@@ -1,0 +1,34 @@
+"""The probe that chooses a number format, by what it is for."""
+
+import time
+
+import torch
+
+from shared import hardware
+
+
+def test_the_faster_format_is_chosen():
+    def slow_in(precision: torch.dtype):
+        weight = torch.ones(2, 2, requires_grad=True)
+
+        def loss(batch):
+            product = batch @ weight
+            if product.dtype == precision:
+                time.sleep(0.01)
+            return product.float().sum()
+
+        return loss
+
+    batch = torch.ones(2, 2)
+    for slow, chosen in ((torch.float32, "bf16"), (torch.bfloat16, "fp32")):
+        precision, reason = hardware.faster_precision(slow_in(slow), batch, device="cpu")
+        assert precision == chosen
+        assert "ms in bf16" in reason
+
+
+def test_the_description_is_of_this_machine():
+    found = hardware.describe("bf16")
+    assert found["threads"] == torch.get_num_threads()
+    assert found["cores"] >= 1
+    assert found["dtype"] == "bf16"
+    assert hardware.matrix_speed(torch.float32, "cpu", (64, 64, 64)) > 0
