@@ -5,6 +5,7 @@ offline format, MLflow a local SQLite file.
 """
 
 import json
+import os
 from pathlib import Path
 
 from pytorch_lightning.loggers import Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
@@ -57,7 +58,9 @@ def read_metrics(path: Path) -> list[dict]:
 def make_trackers(
     names: tuple[str, ...], folder: Path, run_id: str, resume_step: int
 ) -> list[Logger]:
-    """The JSONL logger and those asked for by name."""
+    """The JSONL logger and those asked for by name; none but in the first process."""
+    if int(os.environ.get("RANK", 0)) > 0:
+        return []
     makers = {
         "tensorboard": lambda: TensorBoardLogger(
             folder, name="", version="tensorboard", purge_step=resume_step or None

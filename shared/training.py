@@ -98,50 +98,62 @@ def fit(
     _check_split(config, engine)
     checkpoint = folder / "checkpoint.ckpt"
     resume_step = _checkpoint_step(checkpoint)
-    machine = _machine(objective, train, folder, fresh=not resume_step)
+    machine = _machine(objective, train, folder, engine, fresh=not resume_step)
     _prepare_model(objective, config)
 
     journal = Journal(unit, amount_per_step)
     average = MovingAverage(config.ema) if config.ema else None
     save = Checkpoint(checkpoint, config.checkpoint_every, journal)
     stop = StopOnSignal(save)
-    callbacks: list[pl.Callback] = [SeedEachStep(config.seed), journal]
-    callbacks += [average] if average else []
-    if validation:
-        callbacks += [Validate(validation, config.validate_every, journal, average)]
-    callbacks += [Sample(sample, config.sample_every, average)] if sample else []
-    callbacks += [] if quiet else [Progress(name, journal)]
-    callbacks += [save, stop]
-
+    callbacks: list[pl.Callback | None] = [  # they act in this order
+        SeedEachStep(config.seed),
+        journal,
+        average,
+        Validate(validation, config.validate_every, journal, average) if validation else None,
+        Sample(sample, config.sample_every, average) if sample else None,
+        None if quiet else Progress(name, journal),
+        save,
+        stop,
+    ]
     with warnings.catch_warnings():
         _silence_lightning()
-        trainer = pl.Trainer(
-            accelerator="auto",
-            strategy=engine.strategy,
-            devices=engine.processes,
-            num_nodes=engine.nodes,
-            precision="bf16-mixed" if machine["precision"] == "bf16" else "32-true",
-            max_steps=config.steps,
-            accumulate_grad_batches=config.accumulate,
-            gradient_clip_val=config.clip or None,
-            callbacks=callbacks,
-            logger=make_trackers(config.trackers, folder, f"{name}-{folder.name}", resume_step),
-            plugins=[AtomicCheckpointIO(), *engine.plugins],
-            use_distributed_sampler=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            log_every_n_steps=1,
-        )
+        trackers = make_trackers(config.trackers, folder, f"{name}-{folder.name}", resume_step)
+        trainer = _trainer(config, engine, machine["precision"], callbacks, trackers)
         loader = _loader(train, config, trainer, resume_step)
         start = time.monotonic()
         trainer.fit(objective, loader, ckpt_path=checkpoint if resume_step else None)
     if trainer.global_step < config.steps:
         raise Stopped(name, trainer.global_step, config.steps, stop.received)
+    if trainer.global_rank > 0:
+        raise SystemExit(0)  # the first process alone measures and publishes
     machine["seconds"] = machine.get("seconds", 0.0) + time.monotonic() - start
     write_atomically(folder / "run.json", json.dumps(machine, indent=2))
     metrics = read_metrics(folder / "metrics.jsonl")
     return History(metrics, machine["seconds"], machine["precision"], machine["precision_reason"])
+
+
+def _trainer(
+    config: TrainConfig, engine: Engine, precision: str, callbacks: list, trackers: list
+) -> pl.Trainer:
+    """Lightning's loop with everything switched off that our callbacks do."""
+    return pl.Trainer(
+        accelerator="auto",
+        strategy=engine.strategy,
+        devices=engine.processes,
+        num_nodes=engine.nodes,
+        precision="bf16-mixed" if precision == "bf16" else "32-true",
+        max_steps=config.steps,
+        accumulate_grad_batches=config.accumulate,
+        gradient_clip_val=config.clip or None,
+        callbacks=[callback for callback in callbacks if callback],
+        logger=trackers,
+        plugins=[AtomicCheckpointIO(), *engine.plugins],
+        use_distributed_sampler=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        log_every_n_steps=1,
+    )
 
 
 class Stopped(VermeilError):
@@ -181,15 +193,19 @@ def _checkpoint_step(path: Path) -> int:
         ) from None
 
 
-def _machine(objective: Objective, train: Batches, folder: Path, *, fresh: bool) -> dict:
+def _machine(
+    objective: Objective, train: Batches, folder: Path, engine: Engine, *, fresh: bool
+) -> dict:
     """Threads and number format; a resumed run keeps the format it began with."""
     config = objective.train_config
     hardware.set_threads(config.threads)
-    path = folder / "run.json"
+    path, cuda = folder / "run.json", hardware.device_name() == "cuda"
     if not fresh and path.exists():
         return json.loads(path.read_text())
     precision, reason = config.precision, "as configured"
-    if precision == "auto":
+    if precision == "auto" and engine.processes * engine.nodes > 1 and not cuda:
+        precision, reason = "fp32", "several processes could not agree on a measurement"
+    elif precision == "auto":
         part = slice(0, config.batch_size // config.accumulate)
         precision, reason = hardware.faster_precision(
             objective.loss, train.rows(0, part), device=hardware.device_name()

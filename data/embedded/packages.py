@@ -4,9 +4,11 @@ import hashlib
 import io
 import shutil
 import subprocess
+import sys
 import tarfile
 import tempfile
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from shared.errors import VermeilError
@@ -14,6 +16,13 @@ from shared.errors import VermeilError
 DOWNLOAD = {  # the ordinary client of each kind of package, run in an empty folder
     "apt": ["apt-get", "download", "{name}={version}"],
     "npm": ["npm", "pack", "--silent", "{name}@{version}"],
+    "pip": [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps",
+            "--only-binary", ":all:", "{name}=={version}"],
+}  # fmt: skip
+INSTALL = {  # what brings a client that is missing
+    "apt": "apt-get comes with Debian and Ubuntu",
+    "npm": "install Node.js, npm comes with it",
+    "pip": f"{sys.executable} -m ensurepip",
 }
 AR_MAGIC, AR_HEADER = b"!<arch>\n", 60
 
@@ -34,11 +43,14 @@ class Package:
         return [part.format(name=self.name, version=self.version) for part in DOWNLOAD[self.client]]
 
 
-def obtain(package: Package, folder: Path | None = None) -> bytes:
-    """The package's bytes, from `folder` where one is given, else through its client; verified."""
+def obtain(package: Package, folder: Path | None = None, option: str = "--packages") -> bytes:
+    """The package's bytes, from `folder` where one is given, else through its client; verified.
+
+    `option` is the flag that gives the folder, for the hints.
+    """
     if folder is None:
         with tempfile.TemporaryDirectory() as temporary:
-            blob = _download(package, Path(temporary))
+            blob = _download(package, Path(temporary), option)
     else:
         blob = _read(package, folder)
     found = hashlib.sha256(blob).hexdigest()
@@ -51,19 +63,21 @@ def obtain(package: Package, folder: Path | None = None) -> bytes:
     return blob
 
 
-def _download(package: Package, folder: Path) -> bytes:
+def _download(package: Package, folder: Path, option: str) -> bytes:
     command = package.command
-    if shutil.which(command[0]) is None:
+    client = package.client if package.client == "pip" else command[0]
+    if find_spec("pip") is None if client == "pip" else shutil.which(client) is None:
         raise VermeilError(
-            f"{command[0]} is not installed, it fetches {package.name} {package.version}",
-            hint=f"run `{' '.join(command)}` where it is, and pass the folder with --packages",
+            f"{client} is not installed, it fetches {package.name} {package.version}",
+            hint=f"{INSTALL[package.client]}; or run `{' '.join(command)}` where it is, and pass "
+            f"the folder with {option}",
         )
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
     if done.returncode:
         said = (done.stderr.strip() or done.stdout.strip() or "no message").splitlines()[-1]
         raise VermeilError(
             f"`{' '.join(command)}` failed ({said})",
-            hint="update the client's package lists, or pass a folder of packages with --packages",
+            hint=f"update the client's package lists, or pass a folder of packages with {option}",
         )
     return _read(package, folder)
 

@@ -22,7 +22,6 @@ from phase1_foundation.train_lm import LMConfig
 from shared import hardware
 from shared.benchmark import conditions, interleaved, matrix_peak
 from shared.config import option, parse
-from shared.errors import VermeilError
 from shared.training import fit
 
 
@@ -60,11 +59,6 @@ SHAPES = {
 def bench(arguments: list[str]) -> None:
     """Time training and generation, in turns with the peer, and print a table."""
     config = parse(BenchConfig, arguments, command="vermeil bench", about=str(__doc__)).config
-    try:
-        import transformers  # noqa: F401
-    except ModuleNotFoundError:
-        hint = ".venv/bin/pip install -c constraints.txt transformers"
-        raise VermeilError("the peer, transformers, is not installed", hint) from None
     hardware.set_threads(config.threads)
     peak = matrix_peak(torch.bfloat16)
     print(f"{hardware.cpu_name()}, {conditions()}; bf16 matrix peak {peak:,.0f} GFLOP/s\n")

@@ -89,7 +89,9 @@ class ExportConfig:
     POSITIONAL: ClassVar = ("model",)
 
     model: str = option("lm", "artifact: lm, lm@tiny, a folder or a Hub name")
-    to: Literal["hf"] = option("hf", "hf: the Llama class of transformers")
+    to: Literal["hf", "onnx"] = option(
+        "hf", "hf: the Llama class of transformers; onnx: one graph with a KV cache"
+    )
     out: str = option("", "folder to write")
 
 
@@ -99,10 +101,20 @@ def export(arguments: list[str]) -> None:
         ExportConfig, arguments, command="vermeil export", about=str(export.__doc__)
     ).config
     if not config.out:
-        raise VermeilError("--out is missing", f"vermeil export {config.model} --to hf --out DIR")
-    from phase1_foundation.language.export import export_llama
+        again = f"vermeil export {config.model} --to {config.to} --out DIR"
+        raise VermeilError("--out is missing", again)
     from shared.artifact import locate
 
-    export_llama(locate(config.model), Path(config.out))
-    print(f"wrote {config.out}", file=sys.stderr)
-    print(f'AutoModelForCausalLM.from_pretrained("{config.out}") loads it')
+    folder, out = locate(config.model), Path(config.out)
+    if config.to == "hf":
+        from phase1_foundation.language.export import export_llama
+
+        export_llama(folder, out)
+        loads = f'AutoModelForCausalLM.from_pretrained("{out}")'
+    else:
+        from phase1_foundation.language.onnx_export import export_onnx
+
+        export_onnx(folder, out)
+        loads = f'onnxruntime.InferenceSession("{out / "model.onnx"}")'
+    print(f"wrote {out}", file=sys.stderr)
+    print(f"{loads} loads it")

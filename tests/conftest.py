@@ -1,0 +1,31 @@
+"""For every test: shapes are checked, one thread, no network, and a home folder of its own."""
+
+import os
+
+import hypothesis
+import jaxtyping
+import pytest
+import torch
+
+# Before the modules are imported: their annotations of shapes become checks.
+jaxtyping.install_import_hook(["shared.nn", "phase1_foundation.language"], "beartype.beartype")
+os.environ["HF_HUB_OFFLINE"] = "1"
+torch.set_num_threads(1)
+hypothesis.settings.register_profile("repeatable", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("repeatable")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def home_of_the_session(tmp_path_factory):
+    """What fixtures of a wider scope write to."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VERMEIL_HOME", str(tmp_path_factory.mktemp("home")))
+        yield
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    """An empty $VERMEIL_HOME."""
+    folder = tmp_path / "home"
+    monkeypatch.setenv("VERMEIL_HOME", str(folder))
+    return folder

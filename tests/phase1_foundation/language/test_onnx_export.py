@@ -1,0 +1,196 @@
+"""The exported graph in ONNX Runtime: equal logits however the tokens come, equal words."""
+
+import json
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+
+from phase1_foundation.language import commands, onnx_export
+from phase1_foundation.language.generate import Sampling, generate, stream
+from phase1_foundation.language.tokenizer import Tokenizer
+from shared.errors import VermeilError
+
+SHAPES = [
+    {"kv_heads": 2},
+    {"kv_heads": 4, "layers": 3, "tie_embeddings": False, "rope_theta": 500.0, "norm_eps": 1e-3},
+    {"kv_heads": 1, "layers": 1},
+]
+
+
+class Runtime:
+    """The graph and what it holds in its cache, without PyTorch."""
+
+    def __init__(self, path):
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        options.log_severity_level = 4
+        self.session = onnxruntime.InferenceSession(path, options)
+        self.shapes = {i.name: i.shape for i in self.session.get_inputs()}
+        self.past: dict[str, np.ndarray] = {}
+
+    def __call__(self, tokens, mask=None, positions=None) -> np.ndarray:
+        """Logits (B, T, V) of tokens (B, T) after all that came before."""
+        tokens = np.asarray(tokens)
+        b, t = tokens.shape
+        if not self.past:
+            names = [name for name in self.shapes if name.startswith("past")]
+            _, heads, _, head_dim = self.shapes[names[0]]
+            self.past = {name: np.zeros((b, heads, 0, head_dim), np.float32) for name in names}
+        held = next(iter(self.past.values())).shape[2]
+        logits, *present = self.session.run(
+            None,
+            {
+                "input_ids": tokens,
+                "attention_mask": np.ones((b, held + t), np.int64) if mask is None else mask,
+                "position_ids": np.tile(np.arange(held, held + t), (b, 1))
+                if positions is None
+                else positions,
+                **self.past,
+            },
+        )
+        self.past = dict(zip(self.past, present, strict=True))
+        return logits
+
+
+@pytest.fixture(scope="module", params=SHAPES, ids=str)
+def exported(request, make_model, tmp_path_factory):
+    """A model, and the path of its graph."""
+    model, path = make_model(**request.param), tmp_path_factory.mktemp("onnx") / "model.onnx"
+    onnx_export.write_graph(model, path)
+    return model, path
+
+
+@pytest.fixture(scope="module")
+def folder(model, tokenizer, tmp_path_factory):
+    """A saved model, and the folder that the command made of it."""
+    folder = tmp_path_factory.mktemp("lm")
+    model.save_pretrained(folder / "ours")
+    tokenizer.save_pretrained(folder / "ours")
+    commands.export([str(folder / "ours"), "--to", "onnx", "--out", str(folder / "onnx")])
+    return folder
+
+
+def assert_equal(found: np.ndarray, expected: torch.Tensor) -> None:
+    """To 1e-4 of the largest logit, some 30: the weights of these models are large."""
+    assert found.shape == tuple(expected.shape)
+    np.testing.assert_allclose(found, expected.numpy(), rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize(
+    "parts",
+    [[48], [20, 1, 27], [1] * 48, [17] + [1] * 31],
+    ids=["whole", "chunks", "steps", "both"],
+)
+@torch.no_grad()
+def test_logits_are_equal_however_the_tokens_come(exported, batch, parts):
+    model, path = exported
+    tokens = torch.randint(600, (batch, 48), generator=torch.Generator().manual_seed(batch))
+    runtime = Runtime(path)
+    found = [runtime(part.numpy()) for part in tokens.split(parts, dim=1)]
+    assert_equal(np.concatenate(found, axis=1), model(tokens))
+
+
+def test_the_present_is_keys_and_values_of_the_whole_past(exported):
+    model, path = exported
+    runtime = Runtime(path)
+    runtime(np.ones((2, 5), np.int64))
+    runtime(np.ones((2, 1), np.int64))
+    c = model.config
+    assert len(runtime.past) == 2 * c.layers
+    assert {part.shape for part in runtime.past.values()} == {(2, c.kv_heads, 6, c.dim // c.heads)}
+
+
+@torch.no_grad()
+def test_a_padded_row_is_what_it_is_alone(exported):
+    model, path = exported
+    short, long = torch.arange(5, 10)[None], torch.arange(20, 28)[None]
+    rows = torch.cat([torch.cat([torch.zeros(1, 3, dtype=torch.long), short], dim=1), long])
+    mask = np.array([[0] * 3 + [1] * 5, [1] * 8])
+    runtime = Runtime(path)
+    logits = runtime(rows.numpy(), mask, (mask.cumsum(1) - 1).clip(0))
+    assert_equal(logits[:1, 3:], model(short))
+    assert_equal(logits[1:], model(long))
+    step = runtime([[7], [7]], np.append(mask, [[1], [1]], axis=1), np.array([[5], [8]]))
+    assert_equal(step[:1], model(torch.cat([short, torch.tensor([[7]])], dim=1))[:, -1:])
+    assert_equal(step[1:], model(torch.cat([long, torch.tensor([[7]])], dim=1))[:, -1:])
+
+
+@pytest.mark.parametrize("number", [1, 3])
+def test_greedy_text_is_ours(folder, model, held_out, number):
+    tokenizer = Tokenizer.from_pretrained(folder / "onnx")
+    prompts = [[tokenizer.bos, *tokenizer.encode(text)[:15]] for text in held_out[:number]]
+    steps = stream(model, prompts, Sampling(max_tokens=40, temperature=0), eos=())
+    expected = [tokenizer.decode(row) for row in zip(*steps, strict=True)]
+
+    runtime = Runtime(folder / "onnx" / "model.onnx")
+    tokens, written = np.array(prompts), []
+    for _ in range(40):
+        tokens = runtime(tokens)[:, -1:].argmax(-1)  # (B, 1)
+        written.append(tokens)
+    texts = [tokenizer.decode(row) for row in np.concatenate(written, axis=1).tolist()]
+    assert texts == expected
+    assert len(set("".join(texts))) > 5, "too little variety to compare"
+
+
+def test_the_folder_is_complete(folder, model, tokenizer, held_out, capsys):
+    out = folder / "onnx"
+    assert {"model.onnx", "config.json", "tokenizer.json", "tokenizer.model"} <= {
+        path.name for path in out.iterdir()
+    }
+    config = json.loads((out / "config.json").read_text())
+    assert (config["model_type"], config["num_key_value_heads"]) == ("llama", 2)
+    text = held_out[1][:500]
+    assert Tokenizer.from_pretrained(out).encode(text) == tokenizer.encode(text)
+    size, weights = (
+        (out / "model.onnx").stat().st_size,
+        4 * sum(p.numel() for p in model.parameters()),
+    )
+    assert size < weights + 150_000, "weights stand in the file twice"
+
+
+def test_more_than_the_context_is_refused(exported):
+    model, path = exported
+    runtime = Runtime(path)
+    runtime(np.ones((1, 60), np.int64))
+    with pytest.raises(Exception, match="invalid index found, index = 64"):
+        runtime(np.ones((1, 5), np.int64))
+
+
+def test_int8_keeps_most_of_the_logits(make_model, tmp_path):
+    """What phase 3 does with the file; wide enough for the weights to be most of it."""
+    from onnxruntime.quantization import quantize_dynamic
+
+    model = make_model(dim=128, mlp_dim=512, vocab_size=2000)
+    onnx_export.write_graph(model, tmp_path / "model.onnx")
+    quantize_dynamic(tmp_path / "model.onnx", tmp_path / "int8.onnx")
+    assert (tmp_path / "int8.onnx").stat().st_size < 0.35 * (tmp_path / "model.onnx").stat().st_size
+    tokens = np.arange(40)[None]
+    exact, rounded = (Runtime(tmp_path / f"{name}.onnx")(tokens) for name in ("model", "int8"))
+    assert np.corrcoef(exact.ravel(), rounded.ravel())[0, 1] > 0.9
+
+
+def test_errors(folder, tmp_path, monkeypatch):
+    def export(out):
+        commands.export([str(folder / "ours"), "--to", "onnx", "--out", str(out)])
+
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "file").write_text("x")
+    for name in ("file", "full"):
+        with pytest.raises(VermeilError, match="no empty folder"):
+            export(tmp_path / name)
+    with pytest.raises(VermeilError, match="--out is missing") as error:
+        commands.export([str(folder / "ours"), "--to", "onnx"])
+    assert "--to onnx --out DIR" in error.value.hint
+    with monkeypatch.context() as patch:
+        patch.setattr(onnx_export, "LARGEST_FILE", 1000)
+        with pytest.raises(VermeilError, match="weights take 0.0 GiB"):
+            export(tmp_path / "new")
+    monkeypatch.setattr(onnx_export, "PACKAGES", ("onnx", "no_such_package"))
+    with pytest.raises(VermeilError, match="takes no_such_package, which") as error:
+        export(tmp_path / "new")
+    assert "pip install" in error.value.hint
+    assert not (tmp_path / "new").exists()
