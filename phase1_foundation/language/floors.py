@@ -6,16 +6,20 @@ are computed once and kept under `$VERMEIL_HOME/floors`.
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
 from data.text import Document
 from phase1_foundation.language.tokenizer import Tokenizer
+from shared.hardware import cores
 from shared.home import home, write_atomically
 from shared.metrics.compressors import ppm_bits_per_byte, xz_bits_per_byte
 from shared.metrics.ngram import KneserNey, Unigram
 from shared.metrics.text import TextScore
 
+Symbols = Callable[[str], np.ndarray]
+Fit = Callable[[list[np.ndarray]], KneserNey | Unigram]
 Splits = Mapping[str, Sequence[Document]]  # "test", "test/austen", ... -> documents
 
 
@@ -37,40 +41,52 @@ def bits_per_byte_floors(
 def _measure(
     train: Sequence[Document], splits: Splits, tokenizer: Tokenizer
 ) -> dict[str, dict[str, float | None]]:
-    documents = {document.id: document for split in splits.values() for document in split}
-    test = list(documents.values())
+    """Every floor is a task of its own; the slow ones leave Python's lock and run side by side."""
+    primer = joined(train)
 
-    def as_bytes(these: Sequence[Document]) -> list[np.ndarray]:
-        return [np.frombuffer(document.text.encode(), np.uint8) for document in these]
+    def ngram(fit: Fit, symbols: Symbols) -> list[float]:
+        model = fit([symbols(document.text) for document in train])
+        losses = {d.id: -model.log_prob(symbols(d.text)) for d in every(splits)}
+        return [bits_per_byte(split, losses) for split in splits.values()]
 
-    def as_tokens(these: Sequence[Document]) -> list[np.ndarray]:
-        return [np.array(tokenizer.encode(document.text)) for document in these]
+    def as_tokens(text: str) -> np.ndarray:
+        return np.array(tokenizer.encode(text))
 
-    tokens = as_tokens(train)
-    token_vocab = tokenizer.vocab_size
-    losses = {
-        "unigram": _losses(Unigram.fit(tokens, token_vocab), as_tokens(test)),
-        "byte_5gram": _losses(KneserNey.fit(as_bytes(train), 5, 256), as_bytes(test)),
-        "token_5gram": _losses(KneserNey.fit(tokens, 5, token_vocab), as_tokens(test)),
+    def as_bytes(text: str) -> np.ndarray:
+        return np.frombuffer(text.encode(), np.uint8)
+
+    def token_5gram(rows: list[np.ndarray]) -> KneserNey:
+        return KneserNey.fit(rows, 5, tokenizer.vocab_size)
+
+    texts = [joined(split) for split in splits.values()]
+    tasks: dict[str, Callable[[], list[float]]] = {
+        "byte_5gram": lambda: ngram(lambda rows: KneserNey.fit(rows, 5, 256), as_bytes),
+        "xz_primed": lambda: [xz_bits_per_byte(texts[0], primer)],  # of the first split: it is slow
+        "ppm_primed": lambda: [ppm_bits_per_byte(text, primer) for text in texts],
+        "token_5gram": lambda: ngram(token_5gram, as_tokens),
+        "unigram": lambda: ngram(lambda r: Unigram.fit(r, tokenizer.vocab_size), as_tokens),
+        "xz": lambda: [xz_bits_per_byte(text) for text in texts],
     }
-    row = {id: number for number, id in enumerate(documents)}
-    training_text = b"\n".join(document.text.encode() for document in train)
-    floors: dict[str, dict[str, float | None]] = {}
-    for name, split in splits.items():
-        text = b"\n".join(document.text.encode() for document in split)
-        sizes = [len(document.text.encode()) for document in split]
-        floors[name] = {
-            floor: TextScore.from_documents([nll[row[d.id]] for d in split], sizes).bits_per_byte
-            for floor, nll in losses.items()
-        }
-        floors[name] |= {
-            "xz": xz_bits_per_byte(text),
-            "xz_primed": xz_bits_per_byte(text, training_text),
-            "ppm_primed": ppm_bits_per_byte(text, training_text),
-        }
-    return floors
+    with ThreadPoolExecutor(cores()) as pool:
+        running = {name: pool.submit(task) for name, task in tasks.items()}
+        values = {name: done.result() for name, done in running.items()}
+    return {
+        split: {name: found[row] for name, found in values.items() if row < len(found)}
+        for row, split in enumerate(splits)
+    }
 
 
-def _losses(model: Unigram | KneserNey, sequences: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Negative log-likelihoods in nats, a row a document."""
-    return [-model.log_prob(sequence) for sequence in sequences]
+def every(splits: Splits) -> list[Document]:
+    """Each document once."""
+    return list({document.id: document for split in splits.values() for document in split}.values())
+
+
+def joined(documents: Sequence[Document]) -> bytes:
+    """What a compressor reads."""
+    return b"\n".join(document.text.encode() for document in documents)
+
+
+def bits_per_byte(split: Sequence[Document], losses: Mapping[str, np.ndarray]) -> float:
+    """An n-gram model's bits per byte from its losses in nats by document."""
+    sizes = [len(document.text.encode()) for document in split]
+    return TextScore.from_documents([losses[d.id] for d in split], sizes).bits_per_byte

@@ -43,9 +43,9 @@ def test_what_was_packed_is_found_again():
 
 
 def test_ids_above_65535_stay_whole():
-    packed = pack(documents("🐳"), letters, "key")
-    assert packed.tolist() == [1, 0x1F433] and packed.dtype == np.uint32
-    assert pack(documents("\uffff"), letters, "edge").dtype == np.uint16
+    for letter, dtype in (("\uffff", np.uint16), ("\U00010000", np.uint32), ("🐳", np.uint32)):
+        packed = pack(documents(letter), letters, f"key-{ord(letter)}")
+        assert packed.tolist() == [1, ord(letter)] and packed.dtype == dtype
 
 
 def test_many_documents_keep_their_order_and_are_encoded_some_at_a_time():

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from phase1_foundation.language import commands, onnx_export
-from phase1_foundation.language.generate import Sampling, generate, stream
+from phase1_foundation.language.generate import Sampling, stream
 from phase1_foundation.language.tokenizer import Tokenizer
 from shared.errors import VermeilError
 
@@ -122,7 +122,7 @@ def test_a_padded_row_is_what_it_is_alone(exported):
 def test_greedy_text_is_ours(folder, model, held_out, number):
     tokenizer = Tokenizer.from_pretrained(folder / "onnx")
     prompts = [[tokenizer.bos, *tokenizer.encode(text)[:15]] for text in held_out[:number]]
-    steps = stream(model, prompts, Sampling(max_tokens=40, temperature=0), eos=())
+    steps = stream(model, prompts, Sampling(max_tokens=40, temperature=0.0), eos=())
     expected = [tokenizer.decode(row) for row in zip(*steps, strict=True)]
 
     runtime = Runtime(folder / "onnx" / "model.onnx")
@@ -152,7 +152,7 @@ def test_the_folder_is_complete(folder, model, tokenizer, held_out, capsys):
 
 
 def test_more_than_the_context_is_refused(exported):
-    model, path = exported
+    _, path = exported
     runtime = Runtime(path)
     runtime(np.ones((1, 60), np.int64))
     with pytest.raises(Exception, match="invalid index found, index = 64"):
@@ -187,7 +187,7 @@ def test_errors(folder, tmp_path, monkeypatch):
     assert "--to onnx --out DIR" in error.value.hint
     with monkeypatch.context() as patch:
         patch.setattr(onnx_export, "LARGEST_FILE", 1000)
-        with pytest.raises(VermeilError, match="weights take 0.0 GiB"):
+        with pytest.raises(VermeilError, match="weights take"):
             export(tmp_path / "new")
     monkeypatch.setattr(onnx_export, "PACKAGES", ("onnx", "no_such_package"))
     with pytest.raises(VermeilError, match="takes no_such_package, which") as error:
