@@ -419,12 +419,12 @@ def test_the_comparison_is_said_honestly(changes, says):
 
 def test_the_summary_is_one_sentence():
     assert report.summary([tokenizer()]) == (
-        "Tokenizer, trained from scratch in 9.3 s on 2 threads of AMD EPYC 9B14."
+        "Tokenizer, trained from scratch in 9.3 s on 2 cores of AMD EPYC 9B14."
     )
     many = [tokenizer(), *(language_model() for _ in range(3)), drawing()]
     many[-1].title, many[-1].hardware = "VQA", {**HARDWARE, "gpu": "NVIDIA H200"}
     assert report.summary(many).startswith("5 steps, from tokenizer to VQA, trained from scratch")
-    assert report.summary(many).endswith(" on 2 machine settings.")
+    assert report.summary(many).endswith(" on 2 cores of AMD EPYC 9B14 and NVIDIA H200.")
 
 
 def test_a_step_that_measured_nothing_still_has_a_page():
