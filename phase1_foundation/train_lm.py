@@ -28,7 +28,7 @@ class LMConfig(TrainConfig):
     heads: int = option(3, "attention heads", low=1)
     kv_heads: int = option(3, "key and value heads; fewer than heads: grouped queries", low=1)
     mlp_dim: int = option(512, "width inside the feed-forward layers", low=8)
-    context: int = option(256, "tokens that the model sees at once", low=8)
+    context: int = option(256, "tokens that the model sees at once", low=32)
     tie_embeddings: bool = option(True, "one matrix for embedding and output")
     stride: int = option(0, "step of the test windows; 0: half the context", low=0)
     validation_windows: int = option(64, "windows of the validation text used in training", low=1)

@@ -19,7 +19,7 @@ class TokenizerConfig:
     vocab_size: int = option(4096, "pieces, reserved symbols and 256 bytes included", low=300)
     kind: Literal["unigram", "bpe"] = option("bpe", "how the vocabulary is learned")
     character_coverage: float = option(
-        0.9999, "share of characters that get a piece; bytes spell the rest", low=0, high=1
+        0.9999, "share of characters that get a piece; bytes spell the rest", low=0.98, high=1
     )
     threads: int = option(2, "threads for training", low=1)
 

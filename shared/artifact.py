@@ -182,13 +182,14 @@ class Pretrained:
     @classmethod
     def from_pretrained(cls, name: str | Path | Artifact, device: str = "cpu") -> Self:
         """Load strictly from an artifact ("lm@tiny"), a folder, or a Hub repository."""
+        from safetensors import SafetensorError
         from safetensors.torch import load_model
 
         folder = name.folder if isinstance(name, Artifact) else locate(str(name))
         model = cls(read_config(folder / "config.json", cls.config_class))  # type: ignore[call-arg]
         try:
             load_model(cast("nn.Module", model), folder / "model.safetensors", strict=True)
-        except RuntimeError as error:
+        except (RuntimeError, OSError, SafetensorError) as error:
             reason = " ".join(str(error).split())
             raise VermeilError(f"{folder} does not fit {cls.__name__}: {reason}") from None
         return model.to(device).eval()  # type: ignore[attr-defined]

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from functools import cached_property, lru_cache
 from itertools import groupby
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import sentencepiece
 
@@ -51,6 +51,10 @@ class Tokenizer:
             )
         self._encode_word = lru_cache(2**16)(self._pieces.encode)
         self.bos, self.eos, self.pad = (self.special[s] for s in (chat.BOS, chat.EOS, chat.PAD))
+
+    def __reduce__(self):
+        """Travels to other processes as its model."""
+        return type(self), (self.model,)
 
     def encode(self, text: str) -> list[int]:
         """Token ids of a text, taken literally: "<|user|>" in it is eight characters, no symbol."""
@@ -95,9 +99,7 @@ class Tokenizer:
     @cached_property
     def kind(self) -> str:
         """How the vocabulary was learned, "bpe" or "unigram", as the model file says."""
-        from sentencepiece import sentencepiece_model_pb2
-
-        spec = sentencepiece_model_pb2.ModelProto.FromString(self.model).trainer_spec
+        spec = _parsed(self.model).trainer_spec
         return "unigram" if spec.model_type == spec.UNIGRAM else "bpe"
 
     def save_pretrained(self, folder: Path) -> None:
@@ -174,12 +176,17 @@ def _exact_scores(model: bytes) -> bytes:
     Equally good splits ("a" + "aaa" and "aaa" + "a") are then decided by rule and not by rounding,
     which differs between SentencePiece's float32 and the float64 of `tokenizers`.
     """
-    from sentencepiece import sentencepiece_model_pb2
-
-    proto = sentencepiece_model_pb2.ModelProto.FromString(model)
-    for piece in proto.pieces:
+    parsed = _parsed(model)
+    for piece in parsed.pieces:
         piece.score = round(piece.score * 256) / 256
-    return proto.SerializeToString(deterministic=True)
+    return parsed.SerializeToString(deterministic=True)
+
+
+def _parsed(model: bytes) -> Any:
+    """A model file's parts: its pieces, and how it was trained."""
+    from sentencepiece import sentencepiece_model_pb2 as schema
+
+    return schema.ModelProto.FromString(model)  # type: ignore[attr-defined]
 
 
 def escape(text: str) -> str:

@@ -19,6 +19,7 @@ from phase1_foundation.language.generate import (
     stream,
     stream_text,
 )
+from phase1_foundation.language.model import KVCache
 from shared.errors import VermeilError
 
 GREEDY = Sampling(max_tokens=20, temperature=0.0)
@@ -65,11 +66,28 @@ def test_a_row_of_a_batch_says_what_it_would_say_alone(model, sampling):
         assert together[row] == answer(model, prompt, alone), f"row {row}"
 
 
+def test_padding_by_hand(model):
+    """Two rows of three columns, the second padded by two; then one column more."""
+    cache, pad = KVCache(model, 2, capacity=4), torch.tensor([0, 2])
+    first = generate._padding(pad, cache, torch.zeros(2, 3, dtype=torch.long))
+    yes, no = True, False
+    assert first["mask"][:, 0].tolist() == [
+        [[yes, no, no], [yes, yes, no], [yes, yes, yes]],
+        # Padding sees itself alone, so that no softmax is taken of nothing.
+        [[yes, no, no], [no, yes, no], [no, no, yes]],
+    ]
+    assert first["positions"][:, 0].tolist() == [[0, 1, 2], [0, 0, 0]]
+    cache.layers[0].length = 3
+    then = generate._padding(pad, cache, torch.zeros(2, 1, dtype=torch.long))
+    assert then["mask"][:, 0].tolist() == [[[yes] * 4], [[no, no, yes, yes]]]
+    assert then["positions"][:, 0].tolist() == [[3], [1]]
+
+
 def test_rows_end_one_by_one(model):
     whole = columns(stream(model, PROMPTS, GREEDY, eos=()))
-    eos = (whole[0][4], whole[2][9])
-    ends = [min((row.index(e) for e in eos if e in row), default=20) for row in whole]
-    assert len(set(ends)) > 2 and 0 < ends[0] <= 4
+    eos = [row[place] for row, place in zip(whole, (4, 14, 9, 12), strict=True)]
+    ends = [min(row.index(e) for e in eos if e in row) for row in whole]
+    assert len(set(ends)) > 2 and min(ends) > 0 and max(ends) < 19
     steps = list(stream(model, PROMPTS, GREEDY, eos))
     assert columns(steps) == [row[:end] for row, end in zip(whole, ends, strict=True)]
     for step, row in itertools.product(range(len(steps)), range(4)):
@@ -197,6 +215,16 @@ def test_tokens_come_as_often_as_they_are_likely(temperature):
     assert (share - expected).abs().max() < 3 * (0.25 / n) ** 0.5
 
 
+@pytest.mark.parametrize(("drawn", "token"), [(0.0, 1), (1 - 2**-24, 3)])
+def test_the_smallest_and_the_largest_random_number(monkeypatch, drawn, token):
+    """Neither brings up a token that is ruled out, nor one beyond the vocabulary."""
+    monkeypatch.setattr(torch, "rand", lambda *_, **__: torch.tensor([drawn]))
+    for scale in torch.linspace(0.1, 5, 200):
+        logits = scale * torch.tensor([[0.0, 1.0, 2.0, 0.7, 0.0]])
+        logits[0, [0, 4]] = minus_infinity
+        assert chooser(Sampling(), [[0]], 5)(logits).item() == token
+
+
 def test_temperature_zero_draws_nothing():
     choose = chooser(Sampling(temperature=0.0))
     before = choose.generators[0].get_state()
@@ -267,6 +295,7 @@ def test_broken_bytes_are_shown_in_the_end(recite, tokenizer):
         ("one. Two. Three", (". Two",), "one"),
         ("one. Two. Three", (". Tree", "hree"), "one. Two. T"),
         ("one. Two. Three", ("Three", ". T"), "one"),
+        ("one. Two. Three", ("Two", ". Two"), "one"),
         ("aaab", ("aab",), "a"),
         ("nothing of it", ("xyz", "it's"), "nothing of it"),
         ("a naïve 🐳 idea", ("ve 🐳",), "a naï"),

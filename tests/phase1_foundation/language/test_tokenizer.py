@@ -1,6 +1,7 @@
 """The tokenizer: lossless on any Unicode, and the same tokenizer in `transformers`."""
 
 import io
+import pickle
 import random
 
 import pytest
@@ -63,12 +64,12 @@ def test_equal_ids_where_many_splits_tie(kind):
 
     The scores of the long line add up to more than float32 resolves.
     """
-    draw = random.Random(0)
-    for parts in (["a", "b"], ["ab", "ba", "aba", "bab", "a"], ["a", "b", " "]):
-        texts = ["".join(draw.choices(parts, k=1500)) for _ in range(20)]
-        tokenizer = Tokenizer.train(texts, 350, kind, threads=1)
+    for seed, letters in ((0, "ab"), (2, "ab"), (0, "ab ")):
+        draw = random.Random(seed)
+        texts = ["".join(draw.choices(letters, k=1500)) for _ in range(20)]
+        tokenizer = Tokenizer.train(texts, 330, kind, threads=1)
         peer = fast_tokenizer(tokenizer)
-        texts = ["".join(draw.choices(["a", "b", " "], k=30)) for _ in range(500)]
+        texts = ["".join(draw.choices(letters, k=40)) for _ in range(500)]
         for text in [*texts, " ".join(texts)]:
             assert peer.encode(text).ids == tokenizer.encode(text)
 
@@ -97,7 +98,7 @@ def test_reserved_symbols_have_the_first_ids(tokenizers, peers):
 
 
 def test_reserved_symbols_leave_no_text(tokenizer):
-    ids = [tokenizer.bos, *tokenizer.encode("Call me"), tokenizer.special[chat.END], tokenizer.eos]
+    ids = [*range(9), *tokenizer.encode("Call me"), *range(9)]
     assert tokenizer.decode(ids) == "Call me"
 
 
@@ -170,7 +171,7 @@ def test_a_user_cannot_close_the_turn(tokenizer):
 @pytest.mark.parametrize(
     ("message", "says", "hint"),
     [
-        ({"role": "asistant", "content": "Hi"}, "the role 'asistant'", "'assistant'?"),
+        ({"role": "usr", "content": "Hi"}, "the role 'usr'", "'user'?"),
         ({"role": "system", "content": "Hi"}, "the role 'system'", "known: user, assistant"),
         ({"role": "user", "content": [{"type": "imag"}]}, "the type 'imag'", "'image'?"),
     ],
@@ -197,6 +198,11 @@ def test_saved_and_loaded(tokenizer, tmp_path):
     assert loaded.model == tokenizer.model
     fast = FastTokenizer.from_file(str(tmp_path / "new" / "folder" / "tokenizer.json"))
     assert fast.encode("Call me Ishmael.").ids == loaded.encode("Call me Ishmael.")
+
+
+def test_travels_to_another_process(tokenizer):
+    encode = pickle.loads(pickle.dumps(tokenizer.encode_documents))
+    assert encode(["Call me", "三"]) == tokenizer.encode_documents(["Call me", "三"])
 
 
 @pytest.mark.parametrize("texts", [[], [""], [" \n\n "]])
