@@ -13,9 +13,15 @@ METRICS = {
     ),
     "loss": ("loss", "What training makes small, measured on data kept out of training."),
     "token_accuracy": ("token accuracy", "How often the likeliest next token is the right one."),
+    "bleu": (
+        "BLEU",
+        "Overlap with the true text in runs of one to four words, from 0 to 100; "
+        "short answers punished.",
+    ),
     "bleu_1": ("BLEU-1", "Share of words that also stand in a reference, short answers punished."),
     "bleu_4": ("BLEU-4", "Overlap with the references in runs of one to four words."),
     "rouge_1": ("ROUGE-1", "Overlap with the reference in single words, as an F-score."),
+    "rouge_2": ("ROUGE-2", "Overlap with the reference in pairs of words, as an F-score."),
     "rouge_l": ("ROUGE-L", "Longest run of words in the reference's order, gaps allowed."),
     "meteor": ("METEOR", "Overlap with the references, with stems and synonyms counted as equal."),
     # tokenizer
@@ -99,6 +105,7 @@ BASELINES = {
     "unigram": ("unigram", "guesses from how frequent each symbol is, blind to what came before"),
     "byte_5gram": ("byte 5-gram", "guesses a byte from the four before it (Kneser-Ney)"),
     "token_5gram": ("token 5-gram", "guesses a token from the four before it (Kneser-Ney)"),
+    "copy_prompt": ("copy of the prompt", "the end of the prompt once more, as its continuation"),
     "xz": ("xz", "the compressor, on the held-out text alone"),
     "xz_primed": ("xz, primed", "the compressor, having seen the training text"),
     "ppm_primed": ("PPM, primed", "a context-mixing compressor, having seen the training text"),

@@ -8,7 +8,7 @@ keeps to its topic's words. What it knows of the language, bits per byte tell be
 import json
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from data.text import Document, TextData
 from phase1_foundation.language.generate import Chooser, Sampling, stream
 from phase1_foundation.language.model import LanguageModel
 from phase1_foundation.language.tokenizer import Tokenizer
+from shared.artifact import fingerprint
 from shared.home import home, write_atomically
 from shared.metrics.generation import ROUGE, Overlap, bleu, has_words, rouge
 from shared.metrics.ngram import KneserNey
@@ -46,7 +47,7 @@ def rows(
     """BLEU and ROUGE of about `prompts` continuations of test documents, beside their floors.
 
     `floors_key` names the tokenizer that the floors belong to. Takes 2 s for a model of 3 M
-    parameters on one core, and 10 s more the first time, for the floors.
+    parameters on one core, and 12 s more the first time, for the floors.
     """
     length = min(LENGTH, model.config.context // 2)
     sampling = replace(SAMPLING, max_tokens=length)
@@ -67,7 +68,8 @@ def rows(
         return [Row(metric=m, value=None, protocol=protocol, note=note, **common) for m in METRICS]
     given = [window[:length] for window in windows]
     truth = [[tokenizer.decode(window[length:])] for window in windows]
-    key = f"{text.sha256()[:16]}-{floors_key}-continuations-{prompts}x{length}"
+    rule = fingerprint(asdict(sampling))[:8]
+    key = f"{text.sha256()[:16]}-{floors_key}-continuations-{prompts}x{length}-{rule}"
     floors = _floors(lambda: text.documents("train"), tokenizer, given, truth, sampling, key)
     start = time.perf_counter()
     found = measure(continuations(model, tokenizer, given, sampling), truth, tokenizer)

@@ -6,6 +6,7 @@ from collections import defaultdict
 from typing import Any
 
 from data.text import Document, TextData
+from phase1_foundation.language import continuations
 from phase1_foundation.language.floors import bits_per_byte_floors
 from phase1_foundation.language.model import LanguageModel
 from phase1_foundation.language.tokenizer import Tokenizer
@@ -28,7 +29,7 @@ def rows(
     artifact: str,
     preset: str,
 ) -> list[Row]:
-    """Bits per byte and perplexity of every test split beside their floors.
+    """Bits per byte and perplexity of every test split, BLEU and ROUGE, beside their floors.
 
     Each document is scored in windows of the model's context, `stride` tokens apart (0: half the
     context). `floors_key` names the tokenizer that the token floors belong to.
@@ -65,7 +66,9 @@ def rows(
             [len(document.text.encode()) for document in documents],
         )
         measured += split_rows(score, floors[split], common | {"split": split})
-    return measured
+    return measured + continuations.rows(
+        model, tokenizer, text, floors_key=floors_key, artifact=artifact, preset=preset
+    )
 
 
 def split_rows(

@@ -45,14 +45,17 @@ def export_onnx(folder: Path, out: Path) -> None:
             f"the weights take {size / 2**30:.1f} GiB, and an ONNX file holds less than 2",
             "export with --to hf",
         )
-    tokenizer.save_pretrained(out)
-    llama_config(model, tokenizer).save_pretrained(out)
+    out.mkdir(parents=True, exist_ok=True)
     with replacing(out / "model.onnx") as temporary:
         write_graph(model, temporary)
+    tokenizer.save_pretrained(out)
+    llama_config(model, tokenizer).save_pretrained(out)
 
 
 def write_graph(model: LanguageModel, path: Path) -> None:
     """Trace the model with a past, and write the graph."""
+    from onnx_ir.passes.common import ClearMetadataAndDocStringPass
+
     config = model.config
     past = [
         f"past_key_values.{i}.{part}" for i in range(config.layers) for part in ("key", "value")
@@ -69,17 +72,18 @@ def write_graph(model: LanguageModel, path: Path) -> None:
     axes = (tokens, {0: "batch", 1: "total"}, tokens, ({0: "batch", 2: "past"},) * len(past))
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "# The axis name")  # says that the same name is the same
-        torch.onnx.export(
+        program = torch.onnx.export(
             CachedModel(model).eval(),
             example,
-            path,
             input_names=["input_ids", "attention_mask", "position_ids", *past],
             output_names=["logits", *(n.replace("past_key_values", "present") for n in past)],
             dynamic_shapes=axes,
             dynamo=True,  # the older exporter knows neither RMSNorm nor grouped queries
-            external_data=False,
             verbose=False,
         )
+    assert program is not None
+    ClearMetadataAndDocStringPass()(program.model)  # source lines, with this machine's paths
+    program.save(path, external_data=False)
 
 
 class CachedModel(nn.Module):

@@ -105,7 +105,7 @@ def _bootstrap(
     times_drawn = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=RESAMPLES)
     samples = [of_sums(sums) for sums in times_drawn @ parts]
     low, high = np.percentile(samples, [2.5, 97.5]).tolist()
-    # BLEU is no mean: with few texts nearly all resamples can lie on one side of it.
+    # Where all texts score the same, rounding can put the value beside its resamples.
     return min(low, value), max(high, value)
 
 

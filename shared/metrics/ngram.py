@@ -80,10 +80,24 @@ class KneserNey:
 
     def distribution(self, history: Sequence[int] | np.ndarray) -> np.ndarray:
         """The probability of every symbol of the vocabulary after this history: (vocab_size,)."""
-        recent = np.asarray(history[max(0, len(history) - len(self.levels) + 1) :], np.int64)
-        rows = np.empty((self.vocab_size, len(recent) + 1), np.int64)
-        rows[:, :-1], rows[:, -1] = recent, np.arange(self.vocab_size)
-        return self._probabilities(rows)[:, -1]
+        recent = [int(symbol) for symbol in history[max(0, len(history) - len(self.levels) + 1) :]]
+        probabilities = np.full(self.vocab_size, 1 / self.vocab_size)
+        for k, level in enumerate(self.levels[: len(recent) + 1]):
+            context = self._id(recent[len(recent) - k :])
+            if context == UNSEEN:  # then longer ones are too
+                break
+            start = context * self.vocab_size
+            first, last = np.searchsorted(level.keys, (start, start + self.vocab_size))
+            probabilities *= level.backoff[context]
+            probabilities[level.keys[first:last] - start] += level.discounted[first:last]
+        return probabilities
+
+    def _id(self, ngram: Sequence[int]) -> int:
+        """The rank of an n-gram's key, 0 of the empty one, UNSEEN where training had none."""
+        id = 0
+        for level, symbol in zip(self.levels, ngram, strict=False):
+            id = int(level.find(np.array(id * self.vocab_size + symbol)))
+        return id
 
     def sample(self, length: int, seed: int, history: Sequence[int] = ()) -> np.ndarray:
         """Draw a continuation of the history, symbol by symbol: (length,) int64."""
