@@ -55,13 +55,28 @@ def map_of_the_curriculum() -> str:
 
 
 def run(arguments: list[str]) -> None:
+    """Walk the curriculum; the page that `vermeil run --help` prints stands in shared/walk.py."""
     from shared.walk import main
 
     main(arguments, [step(name) for name in STEPS])
+    if "--help" not in arguments and "--dry-run" not in arguments:
+        print('\nnext: vermeil sample lm "The people"')
+
+
+TRAIN_HELP = f"""usage: vermeil train STEP [PRESET] [--config FILE] [--key value ...] [engine]
+
+steps: {" ".join(STEPS)}; `vermeil train STEP --help` shows a step's presets and keys
+
+engine
+  --strategy single|ddp   one process, or data parallel
+  --processes N           how many processes to start (or start them yourself with torchrun)"""
 
 
 def train(arguments: list[str]) -> None:
     """Train one step; `--strategy` and `--processes` choose an engine from phase 3."""
+    if arguments and arguments[0] in HELP:
+        print(TRAIN_HELP)
+        return
     if not arguments or arguments[0].startswith("-"):
         raise VermeilError("train which step?", f"vermeil train {'|'.join(STEPS)} [PRESET]")
     from phase3_scaling.distributed.launch import take_engine
@@ -69,9 +84,12 @@ def train(arguments: list[str]) -> None:
     chosen = step(arguments[0])
     engine, rest = take_engine(arguments[1:], command=["train", chosen.name])
     artifact = chosen.train(chosen.parse(rest), engine)
+    from shared.home import home
+    from shared.results import Results
     from shared.walk import headline
 
-    print(f"{artifact.id}  {headline(chosen.name, artifact)}\n{artifact.folder}")
+    results = Results.load(home() / "runs" / chosen.name / artifact.folder.name)
+    print("\n".join([artifact.id, *headline(results), str(artifact.folder)]))
 
 
 def report(arguments: list[str]) -> None:
@@ -102,23 +120,36 @@ def doctor(arguments: list[str]) -> None:
 
 
 def for_step(verb: str, modules: dict[str, str]):
-    """A command whose first argument names a step: eval, sample, export."""
+    """A command whose first argument names a step or its artifact: eval, bench, sample, export."""
 
     def command(arguments: list[str]) -> None:
-        name = arguments[0].partition("@")[0] if arguments else ""
+        usage = f"vermeil {verb} {'|'.join(modules)} [--key value ...]"
+        if arguments and arguments[0] in HELP:
+            print(f"usage: {usage}\n\n`vermeil {verb} {next(iter(modules))} --help` shows the keys")
+            return
+        name = step_of(arguments[0]) if arguments else ""
         if name not in modules:
-            raise VermeilError(f"{verb} what?" if not name else f"cannot {verb} '{name}'",
-                               f"vermeil {verb} {'|'.join(modules)}")  # fmt: skip
+            raise VermeilError(f"cannot {verb} '{name}'" if name else f"{verb} what?", usage)
         getattr(import_module(modules[name]), verb)(arguments)
 
     return command
 
 
+def step_of(artifact: str) -> str:
+    """The step that made an artifact: "lm" of lm, lm@tiny, phase1/lm@tiny and of its folder."""
+    if Path(artifact).is_dir():
+        from shared.artifact import read_manifest
+
+        return read_manifest(Path(artifact))["step"]
+    return artifact.rpartition("/")[2].partition("@")[0]
+
+
+HELP = ("-h", "--help", "help")
 RUNS = {
     "run": run,
     "train": train,
     "eval": for_step("eval", {"lm": "phase1_foundation.language.commands"}),
-    "bench": for_step("bench", {"lm": "phase1_foundation.language.bench"}),
+    "bench": for_step("bench", {"lm": "phase1_foundation.language.commands"}),
     "sample": for_step("sample", {"lm": "phase1_foundation.language.commands"}),
     "export": for_step("export", {"lm": "phase1_foundation.language.commands"}),
     "data": data,
@@ -133,7 +164,7 @@ def main(arguments: list[str] | None = None) -> None:
     arguments = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in arguments
     arguments = [word for word in arguments if word != "--debug"]
-    if not arguments or arguments[0] in ("-h", "--help", "help"):
+    if not arguments or arguments[0] in HELP:
         print(map_of_the_curriculum())
         return
     with user_errors(debug):

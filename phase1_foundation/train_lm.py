@@ -41,6 +41,7 @@ class LMConfig(TrainConfig):
             )
 
 
+DAY = "2026-11-21"  # of the recorded runs
 PRESETS = {
     "smoke": Preset(
         LMConfig(
@@ -48,11 +49,11 @@ PRESETS = {
             batch_size=8, steps=30, warmup=5, validate_every=10, checkpoint_every=10,
             sample_every=15, validation_windows=8, stride=64, threads=1, precision="fp32",
         ),
-        "10 s", "noise: it only tests the way", seconds=10, memory_gb=0.8, disk_mb=5,
+        "10 s", "noise: it only tests the way", DAY, seconds=10, memory_gb=0.8, disk_mb=5,
     ),
     "tiny": Preset(
         LMConfig(steps=1200, batch_size=8),
-        "3 min", "about 1.5 bits a byte, 5-grams pay 1.9", seconds=200, memory_gb=2, disk_mb=60,
+        "3 min", "about 1.55 bits a byte", DAY, seconds=200, memory_gb=2, disk_mb=60,
     ),
     "small": Preset(
         LMConfig(
@@ -85,8 +86,17 @@ def inputs(choice: Choice[LMConfig]) -> Inputs:
     import data
     from shared.artifact import find
 
-    tokenizer = find(choice.config.tokenizer or f"tokenizer@{choice.preset}")
-    return Inputs(parents=(tokenizer,), data=(data.load(choice.config.data),))
+    config = choice.config
+    if config.tokenizer:
+        tokenizer = find(config.tokenizer)
+    else:
+        tokenizer = find(f"tokenizer@{choice.preset}", data=config.data)
+    if tokenizer.manifest["step"] != "tokenizer":
+        raise VermeilError(
+            f"--tokenizer {config.tokenizer} is a {tokenizer.manifest['step']}",
+            f"vermeil train tokenizer {choice.preset}",
+        )
+    return Inputs(parents=(tokenizer,), data=(data.load(config.data),))
 
 
 def main(run: Run, engine=None):
@@ -104,7 +114,8 @@ def main(run: Run, engine=None):
 
     def tokens(split: str):
         key = f"{text.sha256()[:16]}-{run.inputs.parents[0].sha256[:16]}-{split}"
-        return pack(text.documents(split), tokenizer.encode_documents, key)
+        encode = tokenizer.encode_documents
+        return pack(text.documents(split), encode, key, processes=hardware.cores())
 
     seed_everything(config.seed)
     shape = {key: getattr(config, key) for key in LanguageModelConfig.__dataclass_fields__

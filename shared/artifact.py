@@ -107,24 +107,40 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     return manifest
 
 
-def find(reference: str) -> Artifact:
-    """The newest artifact a reference fits: "lm", "lm@tiny", "lm@tiny-1a2b3c4d" or a folder."""
+def find(reference: str, *, data: str | None = None) -> Artifact:
+    """The artifact that a reference fits: "lm", "lm@tiny", "lm@tiny-1a2b3c4d" or a folder.
+
+    Of several the newest counts; of a preset's, those with the preset's own configuration come
+    first. `data` asks for one that was made from that data set.
+    """
     if Path(reference).is_dir():
         return Artifact(Path(reference)).verify()
     step, _, version = reference.rpartition("/")[2].partition("@")
     artifacts = home() / "artifacts"
-    complete = [path.parent for path in artifacts.glob(f"*/{step}/{version or ''}*/manifest.json")]
-    # "lm@tiny" must not find the preset "tiny2".
-    complete = [f for f in complete if version in ("", f.name, f.name.rpartition("-")[0])]
-    if not complete:
+    folders = [p.parent for p in artifacts.glob("*/*/*/manifest.json") if p.parent.name[0] != "."]
+    fitting = [
+        folder
+        for folder in folders
+        if folder.parent.name == step
+        and version in ("", folder.name, folder.name.rpartition("-")[0])
+    ]
+    if data is not None:
+        fitting = [f for f in fitting if read_manifest(f)["config"].get("data") == data]
+    if not fitting:
         preset = version.rpartition("-")[0] or version or "tiny"
-        have = sorted({f"{p.parent.parent.name}" for p in artifacts.glob("*/*/*/manifest.json")})
+        have = sorted({folder.parent.name for folder in folders})
         known = f" (there are: {', '.join(have)})" if have and step not in have else ""
+        made_from = f" made from {data}" if data else ""
         raise VermeilError(
-            f"there is no artifact '{reference}'{known}", f"vermeil train {step} {preset}"
+            f"there is no artifact '{reference}'{made_from}{known}",
+            f"vermeil train {step} {preset}" + (f" --data {data}" if data else ""),
         )
-    newest = max(complete, key=lambda folder: (folder / "manifest.json").stat().st_mtime)
-    return Artifact(newest).verify()
+
+    def rank(folder: Path) -> tuple[bool, float]:
+        unchanged = bool(version) and not read_manifest(folder).get("changed", False)
+        return unchanged, (folder / "manifest.json").stat().st_mtime
+
+    return Artifact(max(fitting, key=rank) if len(fitting) > 1 else fitting[0]).verify()
 
 
 def publish(
@@ -145,8 +161,12 @@ def publish(
         manifest = {"schema": SCHEMA, **manifest, "code": code_version(), "files": files}
         manifest["sha256"] = fingerprint(manifest)
         (partial / "manifest.json").write_text(json.dumps(manifest, indent=2), encoding="utf-8")
-        shutil.rmtree(folder, ignore_errors=True)
+        old = folder.with_name(f".{folder.name}.old")
+        shutil.rmtree(old, ignore_errors=True)
+        if folder.exists():
+            folder.rename(old)
         partial.rename(folder)
+        shutil.rmtree(old, ignore_errors=True)
     except OSError as error:
         shutil.rmtree(partial, ignore_errors=True)
         raise VermeilError(

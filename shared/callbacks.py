@@ -5,6 +5,7 @@ last: so a resumed run finds every number of that step already written.
 """
 
 import contextlib
+import errno
 import math
 import os
 import signal
@@ -232,7 +233,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             try:
                 torch.save(checkpoint, temporary)
             except RuntimeError as error:  # torch's writer hides the disk's own error
-                raise OSError(28, str(error).splitlines()[0]) from error
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
 
 
 class StopOnSignal(AfterStep):

@@ -72,6 +72,10 @@ def parse(
     else:
         if len(words) > 1:
             raise VermeilError(f"unexpected '{words[1]}'", f"see {command} --help")
+        if words and preset and words[0] != preset:
+            raise VermeilError(
+                f"the preset is '{words[0]}', but {path} builds on '{preset}'", "name one of them"
+            )
         preset = preset or (words[0] if words else "tiny")
         config = find_preset(presets, preset).config
     config = override(config, values, where=f"{path}: ")
@@ -229,7 +233,7 @@ def _convert(value: Any, kind: Any, name: str) -> Any:
         return kind(number)
     except (ValueError, KeyError, OverflowError):
         raise VermeilError(
-            f"{name} wants {_type_name(kind)}, not {value!r}", f"e.g. {name} {_EXAMPLE[kind]}"
+            f"{name} wants {_type_name(kind)}, not {value!r}", f"for example {_EXAMPLE[kind]}"
         ) from None
 
 

@@ -2,11 +2,12 @@
 
 import os
 import platform
+import re
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, distribution, packages_distributions, version
+from importlib.metadata import PackageNotFoundError, packages_distributions, requires, version
 from typing import Literal
 
 from shared.artifact import ROOT
@@ -38,7 +39,7 @@ def main(arguments: Sequence[str]) -> None:
         if finding.mend:
             print(f"{'':>5}  -> {finding.mend}")
     faults = sum(finding.state == "fault" for finding in findings)
-    print(f"\n{faults} faults" if faults else "\nready: vermeil run tiny")
+    print(f"\nto mend: {faults}" if faults else "\nready: vermeil run tiny")
     raise SystemExit(1 if faults else 0)
 
 
@@ -54,11 +55,11 @@ def check_machine() -> Iterator[Finding]:
 
     memory = psutil.virtual_memory()
     yield Finding("ok", f"{cores()} cores, {cpu_name()}, load {os.getloadavg()[0]:.1f}")
-    enough = memory.available > 3 * 2**30
+    enough = memory.available > 2 * 2**30
     yield Finding(
         "ok" if enough else "note",
         f"{memory.available / 2**30:.1f} of {memory.total / 2**30:.1f} GB of memory free",
-        "" if enough else "tiny wants about 3 GB: close something",
+        "" if enough else "tiny wants about 2 GB: close something",
     )
 
 
@@ -77,25 +78,36 @@ def check_home() -> Iterator[Finding]:
 
 
 def check_packages() -> Iterator[Finding]:
-    """The exact versions of constraints.txt, for what is installed of it."""
-    wrong = []
-    pins = (line.split("==") for line in (ROOT / "constraints.txt").read_text().splitlines())
-    for name, pinned in (pin for pin in pins if len(pin) == 2):
-        try:
-            if version(name).partition("+")[0] != pinned:
-                wrong.append(f"{name} {version(name)} (wants {pinned})")
-        except PackageNotFoundError:
-            continue
-    few = ", ".join(wrong[:4]) + (" ..." if len(wrong) > 4 else "")
-    yield Finding(
-        "note" if wrong else "ok",
-        f"{len(wrong)} packages differ from constraints.txt: {few}" if wrong else "all versions",
-        "make setup" if wrong else "",
-    )
+    """What vermeil requires is there, and what is there has the version of constraints.txt."""
     try:
-        distribution("vermeil")
+        required = requires("vermeil") or []
     except PackageNotFoundError:
         yield Finding("fault", "vermeil is not installed in this environment", "make setup")
+        return
+    names = [re.split(r"[\[<>=!;\s]", line)[0] for line in required if "extra ==" not in line]
+    missing = [name for name in names if installed(name) is None]
+    if missing:
+        yield Finding("fault", f"not installed: {', '.join(missing)}", "make -B setup")
+    pins = (line.split("==") for line in (ROOT / "constraints.txt").read_text().splitlines())
+    wrong = [
+        f"{pin[0]} {found} (wants {pin[1]})"
+        for pin in pins
+        if len(pin) == 2 and (found := installed(pin[0])) not in (None, pin[1])
+    ]
+    few = ", ".join(wrong[:4]) + (", ..." if len(wrong) > 4 else "")
+    if wrong:
+        what = f"{len(wrong)} packages differ from constraints.txt: {few}"
+        yield Finding("note", what, "make -B setup")
+    elif not missing:
+        yield Finding("ok", "packages are there, in the versions of constraints.txt")
+
+
+def installed(name: str) -> str | None:
+    """A package's version without its local part ("+cu130"); None where it is missing."""
+    try:
+        return version(name).partition("+")[0]
+    except PackageNotFoundError:
+        return None
 
 
 def check_names() -> Iterator[Finding]:
@@ -131,12 +143,11 @@ def check_torch() -> Iterator[Finding]:
 
 def check_java() -> Iterator[Finding]:
     """METEOR and SPICE are Java programs."""
-    found = shutil.which("java")
-    yield Finding(
-        "ok" if found else "note",
-        "java" if found else "no java: METEOR and SPICE will be reported as not available",
-        "" if found else "install a Java runtime for the caption metrics",
-    )
+    if shutil.which("java"):
+        yield Finding("ok", "java is there, for METEOR and SPICE")
+    else:
+        what = "no java: METEOR and SPICE will be reported as not available"
+        yield Finding("note", what, "install a Java runtime for the caption metrics")
 
 
 CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (

@@ -27,4 +27,5 @@ def nearest(word: str, known: list[str]) -> str:
     from difflib import get_close_matches
 
     close = get_close_matches(word, known, n=1, cutoff=0.5)
-    return f"did you mean '{close[0]}'?" if close else f"known: {', '.join(known)}"
+    few = ", ".join(known[:12]) + (", ..." if len(known) > 12 else "")
+    return f"did you mean '{close[0]}'?" if close else f"known: {few}"

@@ -15,7 +15,7 @@ from shared import artifact
 from shared.artifact import Artifact
 from shared.config import Choice, Preset, as_dict, parse, write_file
 from shared.errors import VermeilError
-from shared.home import home
+from shared.home import home, write_atomically
 
 if TYPE_CHECKING:
     from shared.results import Results
@@ -59,8 +59,9 @@ class Step:
 
     def command_line(self, arguments: Sequence[str]) -> None:
         """`python -m phaseN.train_STEP [PRESET] ...`: the same as `vermeil train`, one process."""
-        with user_errors():
-            print(self.train(self.parse(arguments)).folder)
+        words = [word for word in arguments if word != "--debug"]
+        with user_errors(debug=len(words) < len(arguments)):
+            print(self.train(self.parse(words)).folder)
 
 
 @dataclass
@@ -72,7 +73,13 @@ class Run:
     inputs: Inputs
     version: str
     folder: Path
+    earlier: float = 0.0  # seconds that interrupted attempts took
     started: float = field(default_factory=time.monotonic)
+
+    @property
+    def seconds(self) -> float:
+        """Wall time of this run so far, attempts that were cut short included."""
+        return self.earlier + time.monotonic() - self.started
 
     @property
     def config(self) -> Any:
@@ -103,7 +110,7 @@ class Run:
             preset=self.choice.preset,
             title=self.step.title,
             artifact=self.id,
-            seconds=round(time.monotonic() - self.started, 1),
+            seconds=round(self.seconds, 1),
             hardware=hardware,
             parents=[parent.lineage for parent in self.inputs.parents],
             data=self.data_lineage,
@@ -121,6 +128,7 @@ class Run:
             "id": self.id,
             "step": self.step.name,
             "preset": self.choice.preset,
+            "changed": self.config != self.step.presets[self.choice.preset].config,
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "config": config,
             "config_sha256": artifact.fingerprint(config),
@@ -163,12 +171,19 @@ def open_run(step: Step, choice: Choice, inputs: Inputs) -> Iterator[Run]:
     folder = home() / "runs" / step.name / version
     folder.mkdir(parents=True, exist_ok=True)
     run = Run(step, choice, inputs, version, folder)
+    clock = folder / "seconds.json"
     if int(os.environ.get("RANK", 0)) > 0:  # other ranks work under the first one's lock
         yield run
         return
     with _locked(folder, f"{step.name}@{version}"):
         write_file(folder / "config.yaml", choice)
-        yield run
+        run.earlier = json.loads(clock.read_text()) if clock.exists() else 0.0
+        try:
+            yield run
+        except BaseException:
+            write_atomically(clock, json.dumps(run.seconds))
+            raise
+        clock.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -185,7 +200,7 @@ def _locked(folder: Path, name: str) -> Iterator[None]:
             f"wait for it, or stop it (kill {pid}); it goes on where it was",
         ) from None
     try:
-        owner.write_text(json.dumps({"pid": os.getpid()}))
+        write_atomically(owner, json.dumps({"pid": os.getpid()}))
         yield
     finally:
         lock.release()
@@ -196,6 +211,10 @@ def user_errors(debug: bool = False) -> Iterator[None]:
     """Print a user's mistake without a traceback and exit with status 2."""
     try:
         yield
+        sys.stdout.flush()
+    except BrokenPipeError:  # `vermeil ... | head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(0) from None
     except VermeilError as error:
         if debug:
             raise

@@ -11,6 +11,7 @@ from pathlib import Path
 from pytorch_lightning.loggers import Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
 
 from shared.errors import VermeilError, nearest
+from shared.home import write_atomically
 
 
 class JsonlLogger(Logger):
@@ -18,9 +19,8 @@ class JsonlLogger(Logger):
 
     def __init__(self, path: Path, resume_step: int = 0):
         super().__init__()
-        path.parent.mkdir(parents=True, exist_ok=True)
         kept = [line for line in read_metrics(path) if line["step"] <= resume_step]
-        path.write_text("".join(json.dumps(line) + "\n" for line in kept))
+        write_atomically(path, "".join(json.dumps(line) + "\n" for line in kept))
         self._file = path.open("a")
 
     @property
@@ -45,13 +45,13 @@ class JsonlLogger(Logger):
 
 
 def read_metrics(path: Path) -> list[dict]:
-    """The lines of a metrics.jsonl; a last line that a crash cut off is left out."""
+    """The lines of a metrics.jsonl; a line that a crash cut off is left out."""
     lines = []
     for line in path.read_text().splitlines() if path.exists() else ():
         try:
             lines.append(json.loads(line))
         except json.JSONDecodeError:
-            break
+            continue
     return lines
 
 

@@ -7,7 +7,6 @@ without changing it.
 
 import itertools
 import json
-import time
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -65,7 +64,6 @@ class History:
     """What a finished fit leaves besides the weights."""
 
     metrics: list[dict]
-    seconds: float
     precision: str
     precision_reason: str
 
@@ -120,16 +118,18 @@ def fit(
         trackers = make_trackers(config.trackers, folder, f"{name}-{folder.name}", resume_step)
         trainer = _trainer(config, engine, machine["precision"], callbacks, trackers)
         loader = _loader(train, config, trainer, resume_step)
-        start = time.monotonic()
-        trainer.fit(objective, loader, ckpt_path=checkpoint if resume_step else None)
+        try:
+            trainer.fit(objective, loader, ckpt_path=checkpoint if resume_step else None)
+        except OSError as error:
+            raise VermeilError(
+                f"could not write to {folder} ({error.strerror or error})",
+                "free some space; the same command goes on from the last checkpoint",
+            ) from error
     if trainer.global_step < config.steps:
         raise Stopped(name, trainer.global_step, config.steps, stop.received)
     if trainer.global_rank > 0:
         raise SystemExit(0)  # the first process alone measures and publishes
-    machine["seconds"] = machine.get("seconds", 0.0) + time.monotonic() - start
-    write_atomically(folder / "run.json", json.dumps(machine, indent=2))
-    metrics = read_metrics(folder / "metrics.jsonl")
-    return History(metrics, machine["seconds"], machine["precision"], machine["precision_reason"])
+    return History(read_metrics(folder / "metrics.jsonl"), **machine)
 
 
 def _trainer(

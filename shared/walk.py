@@ -1,14 +1,12 @@
 """`vermeil run`: walk every step, skip what is done and valid, resume what was cut."""
 
 import shutil
-import sys
 import time
 from collections.abc import Sequence
 
-from shared.artifact import Artifact
 from shared.charts import duration
-from shared.config import Choice, find_preset
-from shared.errors import VermeilError, nearest
+from shared.config import Choice, Preset, find_preset
+from shared.errors import VermeilError
 from shared.hardware import cores, cpu_name
 from shared.home import home
 from shared.results import Results, Row, beats_floor, strongest_floor
@@ -31,7 +29,8 @@ def main(arguments: Sequence[str], steps: Sequence[Step]) -> None:
     words = [word for word in arguments if word not in ("--dry-run", "--dry_run")]
     for word in words:
         if word.startswith("-"):
-            raise VermeilError(f"unknown key '{word}'", nearest(word, ["--dry-run", "--help"]))
+            hint = "a step takes keys: vermeil train STEP " + word
+            raise VermeilError(f"run takes a preset and --dry-run, not '{word}'", hint)
     if len(words) > 1:
         raise VermeilError(f"unexpected '{words[1]}'", "vermeil run --help")
     preset = words[0] if words else "tiny"
@@ -47,7 +46,7 @@ def plan(steps: Sequence[Step], choices: Sequence[Choice]) -> str:
     lines = [
         f"{'step':<14}{'state':<8}{'time':<24}{'memory':>8}{'disk':>9}  expected result",
     ]
-    seconds = disk = memory = 0.0
+    open_presets = []
     for step, choice in zip(steps, choices, strict=True):
         preset = step.presets[choice.preset]
         done = finished(step, choice) is not None
@@ -55,58 +54,62 @@ def plan(steps: Sequence[Step], choices: Sequence[Choice]) -> str:
             f"{step.name:<14}{'done' if done else 'to do':<8}{preset.time:<24}"
             f"{preset.memory_gb:>5.1f} GB{preset.disk_mb:>6.0f} MB  {preset.expect}"
         )
-        seconds += 0 if done else preset.seconds
-        disk += 0 if done else preset.disk_mb
-        memory = max(memory, preset.memory_gb)
+        open_presets += [] if done else [preset]
     free = shutil.disk_usage(home()).free / 2**20
+    where = f"here: {cpu_name()}, {cores()} cores, {free:,.0f} MB of disk free, home {home()}"
+    if not open_presets:
+        return "\n".join([*lines, "\nnothing to do: all is done", where])
+    memory = max(preset.memory_gb for preset in open_presets)
+    disk = sum(preset.disk_mb for preset in open_presets)
     lines.append(
-        f"\nin all about {duration(seconds)} (measured on 2 cores), {memory:.1f} GB of memory, "
-        f"{disk:.0f} MB of disk ({free:,.0f} MB free)\nhere: {cpu_name()}, {cores()} cores, "
-        f"home {home()}"
+        f"\nin all {expected(open_presets)}, {memory:.1f} GB of memory, {disk:.0f} MB of disk"
     )
-    return "\n".join(lines)
+    return "\n".join([*lines, where])
+
+
+def expected(presets: Sequence[Preset]) -> str:
+    """How long these presets take together, where each has been measured."""
+    if all(preset.seconds for preset in presets):
+        return f"about {duration(sum(preset.seconds for preset in presets))} on 2 quiet cores"
+    return "an unknown time, since nobody has run all of it yet"
 
 
 def walk(steps: Sequence[Step], choices: Sequence[Choice]) -> None:
-    """Make what is missing, in order, and the report at the end."""
+    """Make what is missing, in order, and the report of exactly these runs at the end."""
     from shared import report
 
     start = time.monotonic()
-    needed = sum(step.presets[c.preset].seconds for step, c in zip(steps, choices, strict=True))
+    preset = choices[0].preset
     print(
-        f"vermeil run {choices[0].preset}: {len(steps)} steps, about {duration(needed)} on "
-        f"2 cores; here {cores()} cores, {cpu_name()}",
-        flush=True,
+        f"vermeil run {preset}: {len(steps)} steps; here {cores()} cores, {cpu_name()}", flush=True
     )
+    found: list[Results] = []
     for number, (step, choice) in enumerate(zip(steps, choices, strict=True), 1):
-        name = f"[{number}/{len(steps)}] {step.name:<10}"
+        place = f"[{number}/{len(steps)}]"
         artifact = finished(step, choice)
+        took = "done before"
         if artifact is None:
-            about = f"{step.title}, about {step.presets[choice.preset].time}"
-            print(f"{name} {about}", flush=True)
+            time_left = expected([step.presets[preset]])
+            print(f"{place} {step.name}: {step.title.lower()}, {time_left}", flush=True)
             begun = time.monotonic()
             artifact = step.train(choice)
-            took = f"{duration(time.monotonic() - begun)}"
-        else:
-            took = "done before"
-        print(f"{name} {took:<12} {headline(step.name, artifact)}", flush=True)
-    results = report.collect(home(), choices[0].preset, [step.name for step in steps])
-    page = report.write(results, home() / "reports" / "latest", [step.name for step in steps])
-    print(f"\nall done in {duration(time.monotonic() - start)}. The report:\n{page}")
-    print(f'\nnext: vermeil sample lm@{choices[0].preset} "The people"', file=sys.stderr)
+            took = duration(time.monotonic() - begun)
+        found.append(Results.load(home() / "runs" / step.name / artifact.folder.name))
+        first, *others = headline(found[-1])
+        print(f"{place} {step.name:<10} {took:<12} {first}", flush=True)
+        for line in others:
+            print(f"{'':<30}{line}", flush=True)
+    page = report.write(found, home() / "reports" / "latest", [step.name for step in steps])
+    print(f"\nall done in {duration(time.monotonic() - start)}. The report:\n{page}", flush=True)
 
 
-def headline(step: str, artifact: Artifact) -> str:
+def headline(results: Results) -> list[str]:
     """A step's first result beside its strongest floor, and whether its loss is normal."""
-    try:
-        results = Results.load(home() / "runs" / step / artifact.folder.name)
-    except VermeilError:
-        return ""
-    lines = [sentence(row) for row in results.rows[:1]]
+    lines = [sentence(row) for row in results.rows[:1]] or ["nothing was measured"]
     if results.verdict:
         normal = "normal" if results.verdict["normal"] else "NOT NORMAL"
-        lines.append(f"{'':<29}the loss is {normal}: {results.verdict['text']}")
-    return "\n".join(lines)
+        lines.append(f"the loss is {normal}: {results.verdict['text']}")
+    return lines
 
 
 def sentence(row: Row) -> str:

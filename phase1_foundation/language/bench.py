@@ -9,11 +9,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any
 
 import torch
 
 from data.tokens import TokenWindows
+from phase1_foundation.language.commands import BenchConfig
 from phase1_foundation.language.export import llama_state
 from phase1_foundation.language.generate import Sampling, stream
 from phase1_foundation.language.model import LanguageModel, LanguageModelConfig
@@ -21,21 +22,7 @@ from phase1_foundation.language.objective import NextToken
 from phase1_foundation.train_lm import LMConfig
 from shared import hardware
 from shared.benchmark import conditions, interleaved, matrix_peak
-from shared.config import option, parse
 from shared.training import fit
-
-
-@dataclass(frozen=True)
-class BenchConfig:
-    """What to time and how long."""
-
-    POSITIONAL: ClassVar = ("step",)
-
-    step: str = option("lm", "what to time")
-    rounds: int = option(5, "turns of every candidate", low=1)
-    steps: int = option(10, "training steps a turn", low=3)
-    new_tokens: int = option(128, "tokens to generate a turn", low=1)
-    threads: int = option(0, "CPU threads; 0 takes every core", low=0)
 
 
 @dataclass(frozen=True)
@@ -56,9 +43,8 @@ SHAPES = {
 }
 
 
-def bench(arguments: list[str]) -> None:
+def table(config: BenchConfig) -> None:
     """Time training and generation, in turns with the peer, and print a table."""
-    config = parse(BenchConfig, arguments, command="vermeil bench", about=str(__doc__)).config
     hardware.set_threads(config.threads)
     peak = matrix_peak(torch.bfloat16)
     print(f"{hardware.cpu_name()}, {conditions()}; bf16 matrix peak {peak:,.0f} GFLOP/s\n")
@@ -160,7 +146,7 @@ def generation(shape: Shape, batch_size: int, new_tokens: int) -> dict[str, Call
     return {"ours": ours, "transformers": transformers}
 
 
-def llama(model: LanguageModel):
+def llama(model: LanguageModel) -> Any:
     """The peer with our weights."""
     from transformers import LlamaConfig, LlamaForCausalLM
 

@@ -1,4 +1,4 @@
-"""`vermeil eval lm`, `vermeil sample lm "..."` and `vermeil export lm`."""
+"""`vermeil eval lm`, `vermeil sample lm "..."`, `vermeil export lm` and `vermeil bench lm`."""
 
 import sys
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ class SampleConfig:
 
     POSITIONAL: ClassVar = ("model", "prompt")
 
-    model: str = option("lm", "artifact: lm, lm@tiny, a folder or a Hub name")
+    model: str = option("lm", "artifact: lm, lm@tiny or its folder")
     prompt: str = option("", "the text to continue")
     max_tokens: int = option(128, "tokens to write at most", low=1)
     temperature: float = option(0.8, "0 takes the likeliest token every time", low=0)
@@ -48,9 +48,10 @@ def sample(arguments: list[str]) -> None:
         for text in generate.generate(model, tokenizer, prompts, sampling):
             print(f"{config.prompt}{text}\n")
         return
-    print(config.prompt, end="", flush=True)
+    pending = config.prompt  # shown with the first word, so that an error stands alone
     for [text] in generate.stream_text(model, tokenizer, [config.prompt], sampling):
-        print(text, end="", flush=True)
+        print(pending + text, end="", flush=True)
+        pending = ""
     print()
 
 
@@ -88,7 +89,7 @@ class ExportConfig:
 
     POSITIONAL: ClassVar = ("model",)
 
-    model: str = option("lm", "artifact: lm, lm@tiny, a folder or a Hub name")
+    model: str = option("lm", "artifact: lm, lm@tiny or its folder")
     to: Literal["hf", "onnx"] = option(
         "hf", "hf: the Llama class of transformers; onnx: one graph with a KV cache"
     )
@@ -118,3 +119,24 @@ def export(arguments: list[str]) -> None:
         loads = f'onnxruntime.InferenceSession("{out / "model.onnx"}")'
     print(f"wrote {out}", file=sys.stderr)
     print(f"{loads} loads it")
+
+
+@dataclass(frozen=True)
+class BenchConfig:
+    """What to time and how long."""
+
+    POSITIONAL: ClassVar = ("step",)
+
+    step: str = option("lm", "what to time")
+    rounds: int = option(5, "turns of every candidate", low=1)
+    steps: int = option(10, "training steps a turn", low=3)
+    new_tokens: int = option(128, "tokens to generate a turn", low=1)
+    threads: int = option(0, "CPU threads; 0 takes every core", low=0)
+
+
+def bench(arguments: list[str]) -> None:
+    """Time training and generation beside `transformers`' Llama, in turns."""
+    config = parse(BenchConfig, arguments, command="vermeil bench", about=str(bench.__doc__)).config
+    from phase1_foundation.language.bench import table
+
+    table(config)

@@ -20,7 +20,9 @@ KEYS = {  # ours -> Llama's, within a block
 def export_llama(folder: Path, out: Path) -> None:
     """Write config, weights and tokenizer so that `AutoModelForCausalLM` and vLLM read them."""
     from transformers import LlamaForCausalLM
+    from transformers.utils.logging import disable_progress_bar
 
+    disable_progress_bar()
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise VermeilError(f"{out} is no empty folder", "name a new folder with --out")
     model, tokenizer = LanguageModel.from_pretrained(folder), Tokenizer.from_pretrained(folder)

@@ -14,9 +14,7 @@ if TYPE_CHECKING:
 ENGINES = {"ddp": "phase3_scaling.distributed.ddp"}
 
 
-def take_engine(
-    arguments: list[str], *, command: list[str]
-) -> tuple["Engine | None", list[str]]:
+def take_engine(arguments: list[str], *, command: list[str]) -> tuple["Engine | None", list[str]]:
     """The engine that the arguments ask for (None: one process), and the other arguments.
 
     Outside torchrun, `--processes N` starts `torchrun -m vermeil` with the same command and ends
@@ -48,7 +46,9 @@ def _take(arguments: list[str], flag: str, default: str) -> tuple[str, list[str]
         word = queue.pop(0)
         if word.startswith(f"{flag}="):
             value = word.partition("=")[2]
-        elif word == flag and queue:
+        elif word == flag:
+            if not queue:
+                raise VermeilError(f"'{flag}' needs a value", f"{flag} {default}")
             value = queue.pop(0)
         else:
             rest.append(word)

@@ -50,6 +50,37 @@ def test_a_preset_is_not_found_by_its_beginning():
     assert error.value.hint == "vermeil train lm tiny"
 
 
+def test_of_a_preset_the_unchanged_comes_first_and_of_all_the_newest():
+    make("tiny-1", config={"data": "a"})
+    make("tiny-2", changed=True, config={"data": "b"})
+    assert find("lm@tiny").id.endswith("tiny-1")
+    assert find("lm").id.endswith("tiny-2")
+    assert find("lm@tiny", data="b").id.endswith("tiny-2")
+    with pytest.raises(VermeilError, match="made from c") as error:
+        find("lm@tiny", data="c")
+    assert error.value.hint == "vermeil train lm tiny --data c"
+
+
+def test_pushing_uploads_the_folder(monkeypatch):
+    import huggingface_hub
+
+    calls = []
+
+    class Hub:
+        def create_repo(self, repository, **options):
+            calls.append(("create", repository, options))
+            return f"address of {repository}"
+
+        def upload_folder(self, **options):
+            calls.append(("upload", options))
+
+    monkeypatch.setattr(huggingface_hub, "HfApi", Hub)
+    folder = make().folder
+    assert artifact.Pretrained().push_to_hub("me/model", folder) == "address of me/model"
+    assert calls == [("create", "me/model", {"private": True, "exist_ok": True}),
+                     ("upload", {"repo_id": "me/model", "folder_path": folder})]  # fmt: skip
+
+
 def test_a_missing_parent_names_the_command_that_makes_it():
     with pytest.raises(VermeilError) as error:
         find("tokenizer@small")

@@ -72,7 +72,7 @@ def test_flags(arguments, expected):
     [
         (["tinny"], "no preset 'tinny'", "tiny"),
         (["--stepz", "3"], "unknown key '--stepz'", "steps"),
-        (["--steps", "many"], "--steps wants a whole number, not 'many'", "--steps"),
+        (["--steps", "many"], "--steps wants a whole number, not 'many'", "300"),
         (["--steps", "1.5"], "whole number", ""),
         (["--steps", "0"], "at least 1, got 0", ""),
         (["--rate", "nan"], "at least 0", ""),
@@ -110,6 +110,12 @@ def test_a_bad_file_is_named(tmp_path, text, says):
         read("--config", str(path))
     assert says in error.value.message
     assert "mine.yaml" in error.value.message
+
+
+def test_a_preset_that_contradicts_the_file_is_refused(tmp_path):
+    (tmp_path / "mine.yaml").write_text("base: small\n")
+    with pytest.raises(VermeilError, match=r"the preset is .tiny., but .* builds on .small."):
+        read("tiny", "--config", str(tmp_path / "mine.yaml"))
 
 
 def test_a_missing_file_is_named():
