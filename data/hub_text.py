@@ -1,5 +1,6 @@
 """Any text data set of the Hugging Face Hub, streamed: nothing is kept on the disk."""
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterator
 from functools import cached_property
@@ -18,11 +19,12 @@ FORMATS = (".parquet", ".jsonl", ".json", ".jsonl.gz", ".json.gz", ".txt", ".csv
 
 
 class HubText(StreamedText):
-    """One document per row of the Hub's OWNER/NAME or OWNER/NAME/CONFIGURATION, by its "text".
+    """One document per row of the Hub's OWNER/NAME[/CONFIGURATION][@REVISION], by its "text".
 
     `root` may also be a folder in the Hub's layout, which is read without a network. Ids are row
-    numbers; the first answer of the Hub fixes the revision, and with it what they mean. Read is the
-    training split, which is then divided by share.
+    numbers; the first answer of the Hub fixes the revision (a branch, a tag or a commit's hash was
+    asked for, or the newest), and with it what they mean. Read is the training split, which is then
+    divided by share.
     """
 
     name = "hub"
@@ -33,8 +35,10 @@ class HubText(StreamedText):
         self.root = root
         self.name = f"hub@{root.name if self._local else root}"
         self.description = f"{root} of the Hugging Face Hub"
-        self.repository = "/".join(root.parts[:2])
-        self.configuration = "/".join(root.parts[2:]) or None
+        place, _, self.asked_revision = str(root).partition("@")
+        parts = place.split("/")
+        self.repository = "/".join(parts[:2])
+        self.configuration = "/".join(parts[2:]) or None
 
     @property
     def version(self) -> str:
@@ -45,7 +49,7 @@ class HubText(StreamedText):
     def licence(self) -> str:
         """As the data set's card states it."""
         card = None if self._local else self._info.card_data
-        return str(card and card.get("license") or "not stated; see the data set's card")
+        return str((card and card.get("license")) or "not stated; see the data set's card")
 
     def ready(self) -> bool:
         """Whether it is a folder on this machine; the Hub is not asked."""
@@ -57,11 +61,10 @@ class HubText(StreamedText):
 
     def sha256(self) -> str:
         """Of the name and the revision; of a local folder's files."""
-        import hashlib
-
         if self._local:
             return sha256_of(find(self.root, FORMATS))
-        return hashlib.sha256(f"{self.name} {self._revision}".encode()).hexdigest()
+        identity = f"{self.repository} {self.configuration} {self._revision}"
+        return hashlib.sha256(identity.encode()).hexdigest()
 
     def _read(self, wanted: Wanted, skipped: Counter[str]) -> Iterator[Document]:
         number = 0
@@ -89,7 +92,7 @@ class HubText(StreamedText):
         from huggingface_hub import HfApi
 
         try:
-            return HfApi().dataset_info(self.repository)
+            return HfApi().dataset_info(self.repository, revision=self.asked_revision or None)
         except Exception as error:
             raise self._refusal(error, "cannot be had") from None
 
@@ -130,12 +133,12 @@ class HubText(StreamedText):
         if any(word in name for word in UNREACHABLE):
             return VermeilError(
                 f"{self.name} {what}: the Hub cannot be reached ({reason})",
-                hint="check the network (HF_ENDPOINT, HF_HUB_OFFLINE), or give the folder of a copy: "
-                "hub@./FOLDER",
+                hint="check the network (and HF_ENDPOINT, HF_HUB_OFFLINE), or give the folder of a "
+                "copy: hub@./FOLDER",
             )
         if "NotFound" in name or "Gated" in name:
             return VermeilError(
                 f"{self.name} {what}: the Hub has no such data set, or you may not read it",
-                hint="spell it hub@OWNER/NAME; for a gated one: accept its terms, then hf auth login",
+                hint="spell it hub@OWNER/NAME; a gated one: accept its terms, then hf auth login",
             )
         return VermeilError(f"{self.name} {what} ({reason})", "see its page on the Hub")

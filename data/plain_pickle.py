@@ -1,6 +1,7 @@
 """Read a pickle of plain containers without running any code that it names."""
 
 import pickle
+from gzip import GzipFile
 from typing import IO, Any
 
 from shared.errors import VermeilError
@@ -27,7 +28,7 @@ class Inert:
 class _Unpickler(pickle.Unpickler):
     """Gives `Inert` for the names that are expected and refuses all others."""
 
-    def __init__(self, file: IO[bytes], names: frozenset[str], what: str):
+    def __init__(self, file: IO[bytes] | GzipFile, names: frozenset[str], what: str):
         super().__init__(file)
         self.names, self.what = names, what
 
@@ -43,7 +44,7 @@ class _Unpickler(pickle.Unpickler):
         raise VermeilError(f"{self.what} refers to something outside itself: it is not read")
 
 
-def load(file: IO[bytes], names: frozenset[str], what: str) -> Any:
+def load(file: IO[bytes] | GzipFile, names: frozenset[str], what: str) -> Any:
     """The pickled containers; objects of the classes in `names` ("module.name") become `Inert`.
 
     No class or function of any module is looked up, let alone called. `what` names the file.

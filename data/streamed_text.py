@@ -1,5 +1,6 @@
 """What is too large to be read before it is used: one pass, divided by share, losses counted."""
 
+import hashlib
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
@@ -80,13 +81,14 @@ class DownloadedText(StreamedText):
             )
 
     def sha256(self) -> str:
-        """Over names and contents of the files as they were downloaded."""
+        """Over names and contents of the files as they lie there, and the reader's version."""
         return self._sha256
 
     @cached_property
     def _sha256(self) -> str:
         self.prepare()
-        return sha256_of(self._files)
+        identity = f"{self.version} {sha256_of(self._files)}"
+        return hashlib.sha256(identity.encode()).hexdigest()
 
     @cached_property
     def _files(self) -> list[Named]:

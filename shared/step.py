@@ -222,6 +222,12 @@ def user_errors(debug: bool = False) -> Iterator[None]:
         if error.hint:
             print(f"  -> {error.hint}", file=sys.stderr)
         raise SystemExit(error.exit_code) from None
+    except ModuleNotFoundError as error:
+        if debug:
+            raise
+        print(f"error: the package '{error.name}' is not installed", file=sys.stderr)
+        print('  -> pip install -c constraints.txt -e ".[text,eval,serve]"', file=sys.stderr)
+        raise SystemExit(2) from None
     except KeyboardInterrupt:
         print("stopped; what was saved stays", file=sys.stderr)
         raise SystemExit(130) from None

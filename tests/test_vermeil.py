@@ -110,18 +110,7 @@ def test_variations_leave_the_preset_alone(walked, tmp_path):
     shown = {row["artifact"] for row in report["rows"] if row["step"] == "lm"}
     manifests = [json.loads(p.read_text()) for p in walked.glob("artifacts/phase1/lm/*/man*")]
     assert shown == {manifest["id"] for manifest in manifests if not manifest["changed"]}
-    small = [
-        "--dim",
-        "16",
-        "--context",
-        "32",
-        "--stride",
-        "32",
-        "--steps",
-        "2",
-        "--data",
-        str(tmp_path),
-    ]
+    small = ["--dim", "16", "--steps", "2", "--data", str(tmp_path)]
     done = command("train", "lm", "smoke", *small, home=walked)
     assert done.returncode == 0, done.stderr
     manifests = [json.loads(p.read_text()) for p in walked.glob("artifacts/phase1/lm/*/man*")]

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from data import DATASETS, load
+from data import DATASETS, READERS, load
 from data.command import main
 from data.text import TextData
 from shared.errors import VermeilError
@@ -39,15 +39,16 @@ def test_list_fits_the_terminal(width, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= width
     assert lines[0].split() == ["NAME", "SIZE", "SPLITS", "READY", "WHAT", "LICENCE"]
-    assert lines[1].startswith("embedded_text  16.0 MB  214 / 13 / 13  yes    English prose")
+    row = "embedded_text    16.0 MB   214 / 13 / 13      yes    English"
+    assert lines[1].startswith(row)
+    ready = {line.split()[0] for line in lines if "  yes  " in line}
+    assert ready == {"embedded_text", "embedded_sample"}, "nothing was fetched yet"
 
 
 def test_prepare_prints_hash_and_counts(capsys):
     main(["prepare", "embedded_text"])
     out = capsys.readouterr().out
-    assert (
-        "embedded_text 1 is ready: 16.0 MB of text" in out and load("embedded_text").sha256() in out
-    )
+    assert "embedded_text 1 is ready: 16.0 MB\n" in out and load("embedded_text").sha256() in out
     rows = [line.split() for line in out.splitlines()]
     assert ["austen", "test", "1", "464,345", "464,345"] in rows
     assert ["all", "train", "214", "14,098,350", "14,094,350"] in rows
@@ -71,6 +72,42 @@ def test_show_a_folder(folder, width, capsys):
     assert max(map(len, out.splitlines()[2:])) <= width
 
 
+@pytest.fixture
+def crawl(tmp_path):
+    """A WET file of 900 pages, every third one damaged."""
+    head = "WARC/1.0\r\nWARC-Type: conversion\r\nWARC-Target-URI: http://a.org/{0}\r\n"
+    head += "WARC-Record-ID: <urn:{0}>\r\nContent-Length: 4\r\n\r\n"
+    pages = (head.format(n).encode() + (b"text" if n % 3 else b"\xff" * 4) for n in range(900))
+    (tmp_path / "a.wet").write_bytes(b"\r\n\r\n".join(pages))
+    return f"common_crawl@{tmp_path / 'a.wet'}"
+
+
+def test_preparing_a_download_counts_what_it_passes_over(crawl, capsys):
+    main(["prepare", crawl])
+    out = capsys.readouterr().out
+    assert "common_crawl@a.wet 1 is ready: 0.1 MB, packed\n" in out
+    rows = [line.split() for line in out.splitlines()]
+    assert sum(int(row[2]) for row in rows if row[:1] == ["all"]) == 600
+    assert out.endswith("passed over: 300 text that is not UTF-8\n")
+
+
+def test_showing_a_download_does_not_read_it_through(crawl, width, capsys):
+    with open(crawl.partition("@")[2], "ab") as file:
+        file.write(b"\r\n\r\ndamaged")
+    main(["show", crawl, "--number", "2"])
+    out = capsys.readouterr().out
+    assert "documents are divided 98% / 1% / 1%" in out and "http://a.org/2  [urn:2, 4" in out
+    assert out.count("characters]") == 2
+
+
+def test_help_explains_what_can_be_named(capsys):
+    with pytest.raises(SystemExit):
+        main(["show", "--help"])
+    out = capsys.readouterr().out
+    assert all(f"  {name}@" in out for name in READERS)
+    assert max(map(len, out.splitlines())) <= 100
+
+
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
@@ -89,6 +126,12 @@ def test_show_a_folder(folder, width, capsys):
         (["prepare", "./nowhere"], "there is no folder or file nowhere"),
         (["prepare", "texts.jsonl"], r"there is no folder or file texts\.jsonl"),
         (["prepare", "./", "--root", "x"], "takes no root: leave out --root"),
+        (["show", "wikipedia"], "wikipedia reads what you give it: write wikipedia@PLACE"),
+        (["show", "wikipedia@"], "wikipedia reads what you give it: write wikipedia@PLACE"),
+        (["show", "wikipedia@a.bz2", "--root", "b.bz2"], "takes no root: choose one"),
+        (["show", "wikipedia@a.bz2"], "there is no folder or file a.bz2: give a file"),
+        (["show", "wiki@a.bz2"], "there is no reader 'wiki': did you mean 'wikip"),
+        (["show", "chats"], "chats is not on this machine: vermeil data prepare chats"),
     ],
 )
 def test_usage_mistakes(argv, message, capsys):

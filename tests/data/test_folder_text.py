@@ -2,6 +2,8 @@
 
 import json
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from data import load
@@ -79,6 +81,75 @@ def test_one_jsonl_file(tmp_path):
     ]
 
 
+def table(path, rows_per_group=2, **columns):
+    pq.write_table(pa.table(columns), path, row_group_size=rows_per_group)
+
+
+def test_rows_of_a_parquet_file_are_documents(tmp_path):
+    text = ["first", None, "Café\nnoir", " ", "fifth"]
+    table(tmp_path / "a.parquet", number=list(range(5)), text=text, title=["One", *[None] * 4])
+    table(tmp_path / "b.parquet", text=pa.array(["sixth"], pa.large_string()))
+    found = {d.id: d for split in SPLITS for d in FolderText(tmp_path).documents(split)}
+    source = tmp_path.name
+    assert found == {
+        "a.parquet:1": Document("a.parquet:1", source, "One", "first"),
+        "a.parquet:3": Document("a.parquet:3", source, "a 3", "Café\nnoir"),
+        "a.parquet:5": Document("a.parquet:5", source, "a 5", "fifth"),
+        "b.parquet:1": Document("b.parquet:1", source, "b 1", "sixth"),
+    }
+
+
+@pytest.mark.parametrize("columns", [{"body": ["x"]}, {"text": [1]}, {"text": [["x"]]}])
+def test_a_parquet_file_without_text_is_refused(tmp_path, columns):
+    table(tmp_path / "a.parquet", number=[1], **columns)
+    with pytest.raises(VermeilError, match=r'has no column "text" of strings .it has: number, '):
+        FolderText(tmp_path).prepare()
+
+
+@pytest.mark.parametrize("cut", [0, 3, 0.2, 0.5, 0.99])
+def test_a_parquet_file_that_is_cut_short(tmp_path, cut):
+    path = tmp_path / "a.parquet"
+    table(path, text=[f"{i} " * 500 for i in range(40)])
+    whole = path.read_bytes()
+    path.write_bytes(whole[: cut if isinstance(cut, int) else int(len(whole) * cut)])
+    with pytest.raises(
+        VermeilError, match=r"a\.parquet is damaged after row 0 .*download it again"
+    ):
+        FolderText(tmp_path).prepare()
+
+
+def test_a_parquet_file_that_is_damaged_within(tmp_path):
+    path = tmp_path / "a.parquet"
+    table(path, text=[f"{i} " * 500 for i in range(400)], rows_per_group=200)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 3 : len(content) // 3 + 200] = bytes(200)
+    path.write_bytes(content)
+    with pytest.raises(VermeilError, match=r"a\.parquet is damaged after row \d+"):
+        FolderText(tmp_path).prepare()
+
+
+def test_documents_without_end_are_refused_before_they_fill_the_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr("data.files.MAX_DOCUMENT", 1000)
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"text": "fine"}\n{"text": "' + "x" * 2000)
+    with pytest.raises(VermeilError, match=r"the line of .*a\.jsonl at offset 17 has more than"):
+        FolderText(tmp_path).prepare()
+    path.rename(tmp_path / "a.txt")
+    with pytest.raises(VermeilError, match=r"a\.txt is one document and has more than"):
+        FolderText(tmp_path).prepare()
+    (tmp_path / "a.txt").unlink()
+    table(tmp_path / "a.parquet", text=["fine", "x" * 2000])
+    with pytest.raises(VermeilError, match=r"row 2 of .*a\.parquet has more than"):
+        FolderText(tmp_path).prepare()
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.jsonl"])
+def test_binary_files_are_no_text(tmp_path, name):
+    (tmp_path / name).write_bytes(b"GIF89a\x01\x00")
+    with pytest.raises(VermeilError, match=rf"{name} is no text: byte 0x00 at offset 7: take it"):
+        FolderText(tmp_path).prepare()
+
+
 def test_reading_streams(tmp_path):
     """The second file is not opened before the first one's documents are consumed."""
     data = _folder(tmp_path, 40)
@@ -102,7 +173,7 @@ def test_too_few_documents(tmp_path, number):
 def test_empty_corpus(tmp_path):
     (tmp_path / "notes.md").write_text("# not read")
     (tmp_path / "blank.txt").write_text(" \n")
-    with pytest.raises(VermeilError, match=r"holds no text: put \.txt or \.jsonl files"):
+    with pytest.raises(VermeilError, match=r"holds no text: put \.txt, \.jsonl or \.parquet files"):
         FolderText(tmp_path).prepare()
 
 
@@ -113,7 +184,7 @@ def test_missing_folder(tmp_path):
 
 def test_other_kind_of_file(tmp_path):
     (tmp_path / "book.pdf").write_bytes(b"%PDF")
-    with pytest.raises(VermeilError, match=r"book\.pdf is neither \.txt nor \.jsonl"):
+    with pytest.raises(VermeilError, match=r"book\.pdf is none of \.txt, \.jsonl, \.parquet"):
         load(tmp_path / "book.pdf").prepare()
 
 
