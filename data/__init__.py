@@ -55,6 +55,10 @@ def load(name_or_path: str | Path, root: Path | None = None) -> TextData:
 
         if root is not None:
             raise VermeilError(f"{path} is a path already, it takes no root", "leave out --root")
+        if (path / "data_card.json").is_file():
+            from data.clean_text import CleanText
+
+            return CleanText(path)
         return FolderText(path)
     raise VermeilError(
         f"data set '{name_or_path}' does not exist, nor a folder of that name",

@@ -31,8 +31,15 @@ validation and test by the hash of their ids: 90 / 5 / 5 % with at most 5,000 he
 
 def main(argv: list[str]) -> None:
     """Run `vermeil data list`, `prepare NAME` or `show NAME`."""
-    arguments = _parser().parse_args(argv)
-    if arguments.action == "list":
+    arguments, settings = _parser().parse_known_args(argv)
+    clean = arguments.action == "prepare" and arguments.clean
+    if settings and not clean:
+        raise VermeilError(f"unexpected '{settings[0]}'", "see vermeil data --help")
+    if clean:
+        from data.prepare import command
+
+        command(load(arguments.name, arguments.root), settings)
+    elif arguments.action == "list":
         list_datasets()
     elif arguments.action == "prepare":
         prepare(load(arguments.name, arguments.root))
@@ -53,6 +60,11 @@ def _parser() -> argparse.ArgumentParser:
     actions.add_parser("list", help="the data sets and whether they are ready")
     prepare_parser = actions.add_parser("prepare", help="make a data set ready and verify it")
     show_parser = actions.add_parser("show", help="count its documents and read into a few")
+    prepare_parser.add_argument(
+        "--clean",
+        action="store_true",
+        help="write a clean copy; takes --language, --rules, --processes, --share",
+    )
     for action in (prepare_parser, show_parser):
         action.formatter_class, action.epilog = argparse.RawDescriptionHelpFormatter, NAMES
         action.add_argument("name", metavar="NAME", help="a data set, or what to read: see below")

@@ -205,5 +205,5 @@ def packages() -> dict[str, str]:
     except PackageNotFoundError as error:
         raise VermeilError(
             f"cleaning text takes the package {error.name}, which is not installed",
-            f"pip install -c constraints.txt {' '.join(PACKAGES)}",
+            'pip install -c constraints.txt -e ".[text]"',
         ) from None

@@ -47,7 +47,7 @@ def replacing(path: Path):
         temporary.unlink(missing_ok=True)
         free = shutil.disk_usage(path.parent).free
         raise VermeilError(
-            f"could not write {path} ({error.strerror}; {free / 2**20:.0f} MB free)",
+            f"could not write {path} ({error.strerror or error}; {free / 2**20:.0f} MB free)",
             hint="what stood there before is untouched; free some space and run the same command",
         ) from error
     except BaseException:

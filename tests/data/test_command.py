@@ -145,3 +145,18 @@ def test_import_is_light():
     check = f"import sys, data; assert not {heavy}, {heavy}"
     check += "; import data.command, data.embedded_text; assert 'numpy' not in sys.modules"
     subprocess.run([sys.executable, "-c", check], check=True, timeout=60)
+
+
+def test_a_clean_copy_is_read_as_a_data_set(tmp_path, capsys):
+    """`prepare --clean` on a user's folder with a copy in it, then `show` on what it wrote."""
+    source = tmp_path / "texts"
+    source.mkdir()
+    for number, document in enumerate(load("embedded_sample").documents("train")):
+        (source / f"{number}.txt").write_text(document.text[2000:6000])
+    (source / "copy.txt").write_text((source / "0.txt").read_text())
+    main(["prepare", str(source), "--clean", "--processes", "1"])
+    [card] = (tmp_path / "home").rglob("data_card.json")
+    assert "duplicate" in card.read_text()
+    capsys.readouterr()
+    main(["show", str(card.parent)])
+    assert "train" in capsys.readouterr().out

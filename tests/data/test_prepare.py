@@ -328,7 +328,7 @@ def test_a_missing_package_is_named(monkeypatch):
     monkeypatch.setattr(data.prepare, "PACKAGES", ("datatrove", "no-such-package"))
     with pytest.raises(VermeilError, match="takes the package no-such-package") as error:
         prepare(corpus(), ONE)
-    assert error.value.hint == "pip install -c constraints.txt datatrove no-such-package"
+    assert error.value.hint == 'pip install -c constraints.txt -e ".[text]"'
 
 
 def test_an_unknown_rule():
