@@ -52,15 +52,15 @@ PRESETS = {
         "10 s", "noise: it only tests the way", DAY, seconds=10, memory_gb=0.8, disk_mb=5,
     ),
     "tiny": Preset(
-        LMConfig(steps=1200, batch_size=8),
-        "3 min", "about 1.55 bits a byte", DAY, seconds=200, memory_gb=2, disk_mb=60,
+        LMConfig(steps=900, batch_size=8),
+        "3 min", "about 1.6 bits a byte", DAY, seconds=200, memory_gb=2, disk_mb=60,
     ),
     "small": Preset(
         LMConfig(
             dim=256, layers=6, heads=4, kv_heads=4, mlp_dim=704, steps=8000, batch_size=16,
             validate_every=250, checkpoint_every=250, sample_every=1000,
         ),
-        "1 hour", "below 1.4 bits a byte", seconds=3600, memory_gb=3, disk_mb=150,
+        "1 hour", "below 1.5 bits a byte", seconds=3600, memory_gb=3, disk_mb=150,
     ),
     "base": Preset(
         LMConfig(
