@@ -101,6 +101,20 @@ class MovingAverage(AfterStep):
         self.average = state["average"]
 
 
+@contextlib.contextmanager
+def evaluating(objective: Objective, average: MovingAverage | None) -> Iterator[None]:
+    """Evaluation mode with averaged weights; training's random numbers go on as if nothing was.
+
+    Blocks compiled for training run as they are written, since other shapes, without gradients,
+    would each wait for the compiler.
+    """
+    objective.eval()
+    averaged = average.applied(objective) if average else contextlib.nullcontext()
+    with averaged, torch.random.fork_rng(), torch.compiler.set_stance("force_eager"):
+        yield
+    objective.train()
+
+
 class Journal(AfterStep):
     """Sends every step's loss, learning rate and gradient norm to the trackers.
 
@@ -181,13 +195,10 @@ class Validate(AfterStep):
 
     @torch.no_grad()
     def after_step(self, trainer: Trainer, objective: Objective, step: int) -> None:
-        objective.eval()
-        averaged = self.average.applied(objective) if self.average else contextlib.nullcontext()
-        with averaged, trainer.precision_plugin.forward_context(), torch.random.fork_rng():
+        with evaluating(objective, self.average), trainer.precision_plugin.forward_context():
             torch.manual_seed(0)
             batches = [trainer.strategy.batch_to_device(batch) for batch in self.batches]
             losses = [objective.loss(batch) for batch in batches]
-        objective.train()
         loss = trainer.strategy.reduce(torch.stack(losses).mean(), reduce_op="mean").item()
         self.journal.flush(trainer)
         self.journal.send(trainer, {"validation_loss": loss}, step)
@@ -205,11 +216,8 @@ class Sample(AfterStep):
     def after_step(self, trainer: Trainer, objective: Objective, step: int) -> None:
         if not trainer.is_global_zero:
             return
-        objective.eval()
-        averaged = self.average.applied(objective) if self.average else contextlib.nullcontext()
-        with averaged, torch.random.fork_rng():
+        with evaluating(objective, self.average):
             log_texts(trainer.loggers, self.sample(step), step)
-        objective.train()
 
 
 class Checkpoint(AfterStep):

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import shutil
 import time
 from statistics import median
 
@@ -69,6 +70,11 @@ def faster_precision(loss_of_batch, batch, *, device: str, repetitions: int = 3)
     fp32, bf16 = (median(times[1:]) for times in seconds.values())
     chosen = "bf16" if bf16 < fp32 else "fp32"
     return chosen, f"measured: {1000 * fp32:.0f} ms a batch in fp32, {1000 * bf16:.0f} ms in bf16"
+
+
+def has_compiler() -> bool:
+    """Whether torch.compile can work: for a CPU it writes C++, a GPU's compiler comes with torch."""
+    return device_name() != "cpu" or shutil.which(os.environ.get("CXX", "g++")) is not None
 
 
 def device_name() -> str:

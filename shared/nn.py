@@ -55,6 +55,40 @@ class LayerCache:
         return self.keys[:, :, :end], self.values[:, :, :end]
 
 
+def attend(
+    query: Float[Tensor, "b h t d"],
+    key: Float[Tensor, "b hkv s d"],
+    value: Float[Tensor, "b hkv s d"],
+    *,
+    causal: bool = False,
+    mask: Bool[Tensor, "#b #h #t s"] | None = None,
+) -> Float[Tensor, "b h t d"]:
+    """softmax(query key^T / sqrt(d)) value (Vaswani et al., 2017, eq. 1).
+
+    Training on a CPU spells it out in matrix products: the fused kernel is made for long sequences,
+    and its backward pass takes three to six times as long on short ones (docs/log.md).
+    """
+    (b, h, t, d), s, group = query.shape, key.shape[2], query.shape[1] // key.shape[1]
+    if query.device.type != "cpu" or not torch.is_grad_enabled() or s > LONGEST_IN_PRODUCTS:
+        return F.scaled_dot_product_attention(
+            query, key, value, attn_mask=mask, is_causal=causal, enable_gqa=group > 1
+        )
+    if group > 1:
+        key, value = key.repeat_interleave(group, dim=1), value.repeat_interleave(group, dim=1)
+    query, key, value = (x.reshape(b * h, -1, d) for x in (query, key, value))
+    bias = query.new_zeros(1)
+    if causal:
+        bias = query.new_full((t, s), float("-inf")).triu(1)
+    elif mask is not None:
+        bias = query.new_zeros(mask.shape).masked_fill(~mask, float("-inf"))
+        bias = bias.expand(b, h, t, s).reshape(b * h, t, s)
+    scores = torch.baddbmm(bias, query, key.mT, alpha=d**-0.5)  # (B Hq, T, S)
+    return torch.bmm(scores.softmax(dim=-1), value).view(b, h, t, d)
+
+
+LONGEST_IN_PRODUCTS = 1024  # steps; the scores of all heads lie in memory at once
+
+
 class Attention(nn.Module):
     """Scaled dot-product attention with grouped queries (Ainslie et al., 2023).
 
@@ -86,10 +120,7 @@ class Attention(nn.Module):
         query, key = query_key.split([self.heads, self.kv_heads], dim=1)
         if cache is not None:
             key, value = cache.append(key, value)
-        grouped = self.kv_heads != self.heads
-        x = F.scaled_dot_product_attention(
-            query, key, value, attn_mask=mask, is_causal=causal, enable_gqa=grouped
-        )  # (B, Hq, T, D)
+        x = attend(query, key, value, causal=causal, mask=mask)  # (B, Hq, T, D)
         return self.proj(x.transpose(1, 2).reshape(b, t, -1))
 
 

@@ -5,16 +5,18 @@ that step. Resuming therefore needs only a number, and processes and accumulatio
 without changing it.
 """
 
+import contextlib
 import itertools
 import json
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 import pytorch_lightning as pl
 import torch
+from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from shared import hardware
@@ -119,7 +121,8 @@ def fit(
         trainer = _trainer(config, engine, machine["precision"], callbacks, trackers)
         loader = _loader(train, config, trainer, resume_step)
         try:
-            trainer.fit(objective, loader, ckpt_path=checkpoint if resume_step else None)
+            with _compiled(objective.model, config.compile):
+                trainer.fit(objective, loader, ckpt_path=checkpoint if resume_step else None)
         except OSError as error:
             raise VermeilError(
                 f"could not write to {folder} ({error.strerror or error})",
@@ -217,14 +220,31 @@ def _machine(
 
 
 def _prepare_model(objective: Objective, config: TrainConfig) -> None:
+    """Checkpointing of activations, where it is asked for."""
     if config.gradient_checkpointing:
         from torch.distributed.algorithms._checkpoint import checkpoint_wrapper
 
         checkpoint_wrapper.apply_activation_checkpointing(
             objective.model, check_fn=lambda module: isinstance(module, Block)
         )
-    if config.compile:
-        objective.model.compile()
+
+
+@contextlib.contextmanager
+def _compiled(model: nn.Module, wanted: bool) -> Iterator[None]:
+    """Compile the blocks inside the `with`: one of them is compiled, its like share the code.
+
+    What follows training asks for other shapes and should not wait for a compiler.
+    """
+    blocks = [module for module in model.modules() if isinstance(module, Block)] if wanted else []
+    if blocks and not hardware.has_compiler():
+        raise VermeilError("--compile needs a C++ compiler", "install g++, or --compile false")
+    for block in blocks:
+        block.compile()
+    try:
+        yield
+    finally:
+        for block in blocks:
+            block._compiled_call_impl = None  # torch has no public way back
 
 
 class _MicroBatches(Dataset):

@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from shared.artifact import Pretrained
+from shared.cross_entropy import linear_cross_entropy
 from shared.errors import VermeilError
 from shared.nn import Attention, Block, LayerCache, Rotary, SwiGLU, init_weights
 
@@ -107,8 +107,9 @@ class LanguageModel(nn.Module, Pretrained):
 
     def loss(self, tokens: Int[Tensor, "b t"]) -> Float[Tensor, ""]:
         """Mean cross-entropy, in nats a token, of each token given those before it."""
-        logits = self(tokens[:, :-1]).float()  # (B, T - 1, V)
-        return F.cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten())
+        hidden = self.hidden_states(self.embed(tokens[:, :-1]))  # (B, T - 1, C)
+        targets = tokens[:, 1:].flatten()
+        return linear_cross_entropy(hidden.flatten(0, 1), self.head.weight, targets)
 
 
 class KVCache:

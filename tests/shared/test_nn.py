@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from shared.nn import Attention, Block, LayerCache, Rotary, SwiGLU, init_weights, rotate
+from shared.nn import Attention, Block, LayerCache, Rotary, SwiGLU, attend, init_weights, rotate
 
 
 def test_rotate_multiplies_complex_numbers():
@@ -177,3 +177,21 @@ def test_a_patch_embedding_is_no_branch():
 def test_shapes_are_checked_in_tests():
     with pytest.raises(jaxtyping.TypeCheckError):
         rotate(torch.randn(2, 3, 4), Rotary(4, 8)(torch.arange(3)))
+
+
+@pytest.mark.parametrize("kv_heads", [4, 2])
+@pytest.mark.parametrize("kind", ["all", "causal", "mask"])
+def test_attention_in_products_equals_the_fused_kernel(kv_heads, kind):
+    """The same results and gradients, with as many key heads as query heads and with fewer."""
+    shapes = ((2, 4, 6, 8), (2, kv_heads, 6, 8), (2, kv_heads, 6, 8))
+    inputs = [torch.randn(shape, requires_grad=True) for shape in shapes]
+    mask = (torch.rand(2, 1, 6, 6) > 0.5) | torch.eye(6, dtype=torch.bool)
+    chosen = {"causal": kind == "causal", "mask": mask if kind == "mask" else None}
+    fused = F.scaled_dot_product_attention(
+        *inputs, attn_mask=chosen["mask"], is_causal=chosen["causal"], enable_gqa=True
+    )
+    products, weights = attend(*inputs, **chosen), torch.randn(2, 4, 6, 8)
+    torch.testing.assert_close(products, fused)
+    gradients = [torch.autograd.grad(x, inputs, weights) for x in (products, fused)]
+    torch.testing.assert_close(*gradients)
+    assert "Bmm" in type(products.grad_fn.next_functions[0][0]).__name__  # not the kernel twice
