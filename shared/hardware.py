@@ -73,7 +73,7 @@ def faster_precision(loss_of_batch, batch, *, device: str, repetitions: int = 3)
 
 
 def has_compiler() -> bool:
-    """Whether torch.compile can work: for a CPU it writes C++, a GPU's compiler comes with torch."""
+    """Whether torch.compile can work: for a CPU it writes C++; a GPU's compiler is in torch."""
     return device_name() != "cpu" or shutil.which(os.environ.get("CXX", "g++")) is not None
 
 

@@ -137,6 +137,29 @@ class SwiGLU(nn.Module):
         return self.fc2(F.silu(gate) * up)
 
 
+class MLP(nn.Module):
+    """Feed-forward layer: fc2(gelu(fc1(x)))."""
+
+    def __init__(self, dim: int, hidden: int, *, bias: bool = True):
+        super().__init__()
+        self.fc1 = nn.Linear(dim, hidden, bias=bias)
+        self.fc2 = nn.Linear(hidden, dim, bias=bias)
+
+    def forward(self, x: Float[Tensor, "... c"]) -> Float[Tensor, "... c"]:
+        return self.fc2(F.gelu(self.fc1(x)))
+
+
+class PatchEmbed(nn.Module):
+    """A picture's patches as a sequence, row by row, each multiplied to `dim` (as in timm)."""
+
+    def __init__(self, patch: int, channels: int, dim: int):
+        super().__init__()
+        self.proj = nn.Conv2d(channels, dim, patch, stride=patch)
+
+    def forward(self, x: Float[Tensor, "b ch h w"]) -> Float[Tensor, "b t c"]:
+        return self.proj(x).flatten(2).transpose(1, 2)
+
+
 class Block(nn.Module):
     """Pre-norm residual block: x + attn(norm1(x)), then x + mlp(norm2(x))."""
 

@@ -1,0 +1,1 @@
+"""Text: tokenizer, language model, generation and export."""
