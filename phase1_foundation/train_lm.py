@@ -64,11 +64,11 @@ PRESETS = {
     ),
     "base": Preset(
         LMConfig(
-            dim=768, layers=12, heads=12, kv_heads=12, mlp_dim=2048, context=1024, steps=5000,
+            dim=768, layers=14, heads=12, kv_heads=12, mlp_dim=2048, context=1024, steps=5000,
             batch_size=512, accumulate=16, warmup=250, validate_every=250, checkpoint_every=250,
             sample_every=1000, compile=True,
         ),
-        "2 h on one large GPU", "124 M parameters", memory_gb=40, disk_mb=4000,
+        "75 min on one large GPU", "124 M parameters", memory_gb=40, disk_mb=4000,
     ),
     "large": Preset(
         LMConfig(
@@ -76,7 +76,7 @@ PRESETS = {
             batch_size=512, accumulate=4, warmup=500, validate_every=500, checkpoint_every=500,
             sample_every=2000, compile=True, gradient_checkpointing=True,
         ),
-        "8 h on 8 large GPUs", "360 M parameters", memory_gb=60, disk_mb=12_000,
+        "2 h on 8 large GPUs", "350 M parameters", memory_gb=60, disk_mb=12_000,
     ),
 }  # fmt: skip
 
