@@ -6,61 +6,126 @@ your own files (`./texts`). One word, so that a configuration, a manifest and th
 spell it alike; @ because an artifact is named that way too, and : already stands in documents' ids.
 """
 
+from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from data.dataset import DataSet
 from data.text import Document, TextData
 from shared.errors import VermeilError, nearest
 
-__all__ = ["DATASETS", "READERS", "Document", "TextData", "load"]
+if TYPE_CHECKING:  # pictures need numpy, and the front door is to open at once
+    from data.pictures import PictureData
+
+__all__ = ["DATASETS", "READERS", "DataSet", "Document", "TextData", "load", "load_any",
+           "load_pictures"]  # fmt: skip
 
 # Name -> "module:class"; the class is called with the folder of an official download, or None.
-DATASETS = {
+TEXTS = {
     "embedded_text": "data.embedded_text:EmbeddedText",
     "embedded_sample": "data.embedded_text:EmbeddedSample",
     "wiki_articles": "data.wiki_articles:WikiArticles",
     "chats": "data.chats:Chats",
     "poetry": "data.poetry:Poetry",
 }
+PICTURES = {
+    "embedded_pictures": "data.embedded_pictures:EmbeddedPictures",
+    "embedded_pictures_sample": "data.embedded_pictures:EmbeddedPicturesSample",
+    "noto_pictures": "data.noto_pictures:NotoPictures",
+    "cifar_10": "data.cifar_10:Cifar10",
+    "fashion_mnist": "data.fashion_mnist:FashionMnist",
+}
 # Name -> "module:class"; the class is called with the place of what it reads.
-READERS = {
+TEXT_READERS = {
     "wikipedia": "data.wikipedia:Wikipedia",
     "common_crawl": "data.common_crawl:CommonCrawl",
     "books": "data.books:Books",
     "hub": "data.hub_text:HubText",
 }
+PICTURE_READERS: dict[str, str] = {}
+
+DATASETS = TEXTS | PICTURES
+READERS = TEXT_READERS | PICTURE_READERS
 
 
 def load(name_or_path: str | Path, root: Path | None = None) -> TextData:
-    """The data set of that name, what READER@PLACE says, or the user's own text files at a path.
+    """The text of that name, what READER@PLACE says, or the user's own text files at a path.
 
     A known name wins over a folder of the same name (write ./NAME for the folder). `root` is the
     folder that holds a named data set's official files, where it is not the default one, or the
     PLACE of a reader.
     """
+    _refuse(name_or_path, PICTURES | PICTURE_READERS, "pictures, not text", [*TEXTS, *TEXT_READERS])
+    return _load(name_or_path, root, TEXTS, TEXT_READERS, _text_folder)
+
+
+def load_pictures(name_or_path: str | Path, root: Path | None = None) -> "PictureData":
+    """The pictures of that name, what READER@PLACE says, or the user's own, a folder per class."""
+    known = [*PICTURES, *PICTURE_READERS]
+    _refuse(name_or_path, TEXTS | TEXT_READERS, "text, not pictures", known)
+    return _load(name_or_path, root, PICTURES, PICTURE_READERS, _picture_folder)
+
+
+def load_any(name_or_path: str | Path, root: Path | None = None) -> DataSet:
+    """The data set of that name, whatever it holds; of a path the first suffix known decides."""
+    name, at, _ = str(name_or_path).partition("@")
+    if name in PICTURES or name in PICTURE_READERS:
+        return load_pictures(name_or_path, root)
+    if not at and name not in DATASETS and _has_pictures(Path(name_or_path).expanduser()):
+        return load_pictures(name_or_path, root)
+    return load(name_or_path, root)
+
+
+def _refuse(name_or_path: str | Path, others: Mapping[str, str], what: str, known: list[str]):
+    name = str(name_or_path).partition("@")[0]
+    if name in others:
+        raise VermeilError(f"{name} holds {what}", f"known: {', '.join(known)}")
+
+
+def _load(name_or_path, root, datasets: Mapping[str, str], readers: Mapping[str, str], folder):
     name, at, place = str(name_or_path).partition("@")
-    if name in DATASETS or name in READERS:
+    if name in datasets or name in readers:
         if at and root is not None:
             raise VermeilError(f"{name_or_path} says where it is, it takes no root", "choose one")
         root = Path(place).expanduser() if place else root
-        if name in READERS and root is None:
+        if name in readers and root is None:
             raise VermeilError(f"{name} reads what you give it", f"write {name}@PLACE")
-        module, _, reader = (DATASETS | READERS)[name].partition(":")
+        module, _, reader = {**datasets, **readers}[name].partition(":")
         return getattr(import_module(module), reader)(root)
     path = Path(name_or_path).expanduser()
     if at and "/" not in name and not path.exists():
-        raise VermeilError(f"there is no reader '{name}'", nearest(name, [*READERS]))
+        raise VermeilError(f"there is no reader '{name}'", nearest(name, [*readers]))
     if path.exists() or path.suffix or "/" in str(name_or_path):
-        from data.folder_text import FolderText
-
         if root is not None:
             raise VermeilError(f"{path} is a path already, it takes no root", "leave out --root")
-        if (path / "data_card.json").is_file():
-            from data.clean_text import CleanText
-
-            return CleanText(path)
-        return FolderText(path)
+        return folder(path)
     raise VermeilError(
         f"data set '{name_or_path}' does not exist, nor a folder of that name",
-        nearest(name, [*DATASETS, *READERS]),
+        nearest(name, [*datasets, *readers]),
     )
+
+
+def _text_folder(path: Path) -> Any:
+    if (path / "data_card.json").is_file():
+        from data.clean_text import CleanText
+
+        return CleanText(path)
+    from data.folder_text import FolderText
+
+    return FolderText(path)
+
+
+def _picture_folder(path: Path) -> Any:
+    from data.folder_pictures import FolderPictures
+
+    return FolderPictures(path)
+
+
+def _has_pictures(path: Path) -> bool:
+    """Whether a folder holds pictures rather than texts; a file of text may be an archive's."""
+    if not path.is_dir():
+        return False
+    from data.folder_pictures import has_pictures
+
+    return has_pictures(path)

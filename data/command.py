@@ -3,18 +3,13 @@
 import argparse
 import shutil
 import textwrap
-from collections import Counter
-from itertools import islice, zip_longest
 from pathlib import Path
 
-from data import DATASETS, Document, TextData, load
-from data.hub_text import HubText
-from data.streamed_text import StreamedText
-from data.text import SPLITS
+from data import DATASETS, load, load_any
+from data.dataset import SPLITS, DataSet
 from shared.errors import VermeilError
 
 MAX_WIDTH = 100
-EXCERPT_LINES = 3
 NAMES = """\
 NAME is one of
   a data set of `vermeil data list`
@@ -23,7 +18,8 @@ NAME is one of
   books@FOLDER          one sentence a line: a file per book, or one file with blank lines between
   hub@OWNER/NAME        a data set of the Hugging Face Hub, streamed; /CONFIGURATION and @REVISION
                         may follow
-  FOLDER or FILE        your own .txt, .jsonl and .parquet, with a "/" or a suffix in its name
+  FOLDER or FILE        your own .txt, .jsonl and .parquet, with a "/" or a suffix in its name;
+                        or pictures in a folder per class
 The same word goes behind --data of the training commands. Documents are divided into training,
 validation and test by the hash of their ids: 90 / 5 / 5 % with at most 5,000 held out for each,
 98 / 1 / 1 % where they are too many to be counted first (wikipedia, common_crawl, hub)."""
@@ -42,9 +38,9 @@ def main(argv: list[str]) -> None:
     elif arguments.action == "list":
         list_datasets()
     elif arguments.action == "prepare":
-        prepare(load(arguments.name, arguments.root))
+        prepare(load_any(arguments.name, arguments.root))
     else:
-        show(load(arguments.name, arguments.root), arguments.split, arguments.number)
+        show(load_any(arguments.name, arguments.root), arguments.split, arguments.number)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -55,11 +51,13 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="vermeil data", description="The data sets, and your own text files.")
+    parser = _Parser(
+        prog="vermeil data", description="The data sets, and your own texts and pictures."
+    )
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     actions.add_parser("list", help="the data sets and whether they are ready")
     prepare_parser = actions.add_parser("prepare", help="make a data set ready and verify it")
-    show_parser = actions.add_parser("show", help="count its documents and read into a few")
+    show_parser = actions.add_parser("show", help="count what is in it and look at a few")
     prepare_parser.add_argument(
         "--clean",
         action="store_true",
@@ -71,115 +69,50 @@ def _parser() -> argparse.ArgumentParser:
         action.add_argument("--root", type=Path, metavar="PLACE", help="where its files lie")
     show_parser.add_argument("--split", default="train", help=", ".join(SPLITS) + " (%(default)s)")
     show_parser.add_argument(
-        "--number", type=_count, default=3, metavar="N", help="documents to read into (%(default)s)"
+        "--number", type=_count, default=3, metavar="N", help="how many to look at (%(default)s)"
     )
     return parser
 
 
 def _count(word: str) -> int:
     if not word.isdecimal():
-        raise argparse.ArgumentTypeError(f"'{word}' is not a number of documents")
+        raise argparse.ArgumentTypeError(f"'{word}' is not a number")
     return int(word)
 
 
 def list_datasets() -> None:
-    """Print one row per data set; the texts wrap, so that the table fits the terminal."""
-    rows = [("NAME", "SIZE", "SPLITS", "READY", "WHAT", "LICENCE")]
-    for name in DATASETS:
-        data = load(name)
-        ready = "yes" if data.ready() else "no"
-        rows.append((name, data.size, data.splits, ready, data.description, data.licence))
-    narrow = [max(map(len, column)) for column in list(zip(*rows, strict=True))[:-2]]
-    wide = (_width() - sum(narrow) - 2 * (len(rows[0]) - 1)) // 2
-    widths = [*narrow, wide, wide]
-    for row in rows:
-        cells = [textwrap.wrap(cell, width) for cell, width in zip(row, widths, strict=True)]
-        for line in zip_longest(*cells, fillvalue=""):
-            padded = (f"{part:<{width}}" for part, width in zip(line, widths, strict=True))
-            print("  ".join(padded).rstrip())
-    print("\nSplits: documents in train / validation / test.")
+    """Print a row per data set, and below it what it is and its licence."""
+    datasets = [load_any(name) for name in DATASETS]
+    rows = [("NAME", "SIZE", "SPLITS", "READY")]
+    rows += [(d.name, d.size, d.splits, "yes" if d.ready() else "no") for d in datasets]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    texts = ["", *(f"{data.description}; licence: {data.licence}" for data in datasets)]
+    for row, text in zip(rows, texts, strict=True):
+        padded = (f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True))
+        print("  ".join(padded).rstrip())
+        for line in textwrap.wrap(text, _width() - 4):
+            print(f"    {line}")
+    print("\nSplits: documents or pictures in train / validation / test.")
     print("Get one ready: vermeil data prepare NAME")
-    print("Wikipedia, web crawls, books, the Hub, your files: vermeil data show --help")
+    print("Official downloads, the Hub, your own files: vermeil data show --help")
 
 
-def prepare(data: TextData) -> None:
+def prepare(data: DataSet) -> None:
     """Make a data set ready, then print what is in it; of a download this reads every page."""
     data.prepare()
     print(f"{data.name} {data.version} is ready: {data.size}")
     print(f"sha256 {data.sha256()}\n")
-    if not isinstance(data, HubText):  # going through it would download it thrice
-        _print_counts(data)
+    for line in data.inventory():
+        print(line)
 
 
-def show(data: TextData, split: str, number: int) -> None:
-    """Print counts by source and split, and the beginnings of a few documents of one split."""
-    stream = data.documents(split)  # complains before anything is printed
+def show(data: DataSet, split: str, number: int) -> None:
+    """Print how much there is, and a few documents or pictures of one split."""
+    lines = data.excerpts(split, number, _width())  # complains before anything is printed
     print(f"{data.name} {data.version}: {data.description}")
     print(f"licence: {data.licence}\n")
-    if isinstance(data, StreamedText):  # counting can take hours
-        print(f"{data.size}; documents are divided {data.splits}")
-        documents = list(islice(stream, number))
-    else:
-        _print_counts(data)
-        documents = _varied(data, split, number)
-    for document in documents:
-        print(f"\n{document.title}  [{document.id}, {len(document.text):,} characters]")
-        print(_beginning(document.text))
-
-
-def _varied(data: TextData, split: str, number: int) -> list[Document]:
-    """The first `number` documents, taken from the sources in turn."""
-    by_source: dict[str, list[Document]] = {}
-    for document in data.documents(split):
-        first = by_source.setdefault(document.source, [])
-        if len(first) < number:
-            first.append(document)
-    rounds = zip_longest(*by_source.values())
-    return [document for turn in rounds for document in turn if document][:number]
-
-
-def _beginning(text: str) -> str:
-    """The first lines, wrapped; paragraphs run on, or a title page would be all one sees."""
-    return textwrap.fill(
-        " / ".join(
-            line for line in text[: 2 * EXCERPT_LINES * MAX_WIDTH].splitlines() if line.strip()
-        ),
-        width=_width(),
-        max_lines=EXCERPT_LINES,
-        placeholder=" …",
-        initial_indent="  ",
-        subsequent_indent="  ",
-    )
-
-
-def _print_counts(data: TextData) -> None:
-    """A table of documents, bytes and characters by source and split."""
-    documents, size, characters = Counter(), Counter(), Counter()
-    for split in SPLITS:
-        for document in data.documents(split):
-            bytes_ = len(document.text.encode())
-            for key in ((document.source, split), ("all", split)):
-                documents[key] += 1
-                size[key] += bytes_
-                characters[key] += len(document.text)
-    _print_table(documents, size, characters)
-    if isinstance(data, StreamedText) and any(data.skipped.values()):
-        skipped = sum(data.skipped.values(), Counter()).most_common()
-        print("\npassed over: " + ", ".join(f"{n:,} {reason}" for reason, n in skipped))
-
-
-def _print_table(documents: Counter, size: Counter, characters: Counter) -> None:
-    widest = max(len(source) for source, _ in documents)
-    print(
-        f"{'source':<{widest}}  {'split':<10}  {'documents':>9}  {'bytes':>13}  {'characters':>13}"
-    )
-    for source in sorted({source for source, _ in documents} - {"all"}) + ["all"]:
-        for split in SPLITS:
-            if key_count := documents[source, split]:
-                print(
-                    f"{source:<{widest}}  {split:<10}  {key_count:>9,}  "
-                    f"{size[source, split]:>13,}  {characters[source, split]:>13,}"
-                )
+    for line in lines:
+        print(line)
 
 
 def _width() -> int:

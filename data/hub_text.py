@@ -66,6 +66,10 @@ class HubText(StreamedText):
         identity = f"{self.repository} {self.configuration} {self._revision}"
         return hashlib.sha256(identity.encode()).hexdigest()
 
+    def inventory(self) -> Iterator[str]:
+        """Nothing: going through it would download it thrice."""
+        return iter(())
+
     def _read(self, wanted: Wanted, skipped: Counter[str]) -> Iterator[Document]:
         number = 0
         try:

@@ -5,6 +5,7 @@ from abc import abstractmethod
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from functools import cached_property
+from itertools import chain, islice
 from pathlib import Path
 
 from data.files import Named, Progress, find, reading, sha256_of
@@ -32,6 +33,21 @@ class StreamedText(TextData):
         check_split(split)
         self.prepare()  # complains now, not at the first document
         return self._documents(split)
+
+    def inventory(self) -> Iterator[str]:
+        """Documents, bytes and characters by source and split, and what was passed over."""
+        yield from super().inventory()
+        if any(self.skipped.values()):
+            skipped = sum(self.skipped.values(), Counter()).most_common()
+            yield "\npassed over: " + ", ".join(f"{n:,} {reason}" for reason, n in skipped)
+
+    def excerpts(self, split: str, number: int, width: int) -> Iterator[str]:
+        """The first documents; counting all can take hours."""
+        from data.text_tables import beginnings
+
+        documents = islice(self.documents(split), number)
+        head = f"{self.size}; documents are divided {self.splits}"
+        return chain([head], beginnings(documents, width))
 
     def _documents(self, split: str) -> Iterator[Document]:
         skipped = self.skipped[split] = Counter()

@@ -1,12 +1,12 @@
 """What every reader of text gives: documents, in three splits, with a name and an identity."""
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from shared.errors import VermeilError, nearest
+from data.dataset import SPLITS, DataSet, check_split
 
-SPLITS = ("train", "validation", "test")
+__all__ = ["SPLITS", "Document", "TextData", "check_split"]
 
 
 @dataclass(frozen=True)
@@ -19,34 +19,21 @@ class Document:
     text: str
 
 
-class TextData(ABC):
+class TextData(DataSet):
     """A data set of text; `documents` streams, so that it may be larger than memory."""
-
-    name: str
-    version: str  # changes with the content and with the splits
-    licence: str
-    description: str  # one line
-    size: str  # of the text, for people, e.g. "16.0 MB"
-    splits: str  # documents in train, validation and test, for people, e.g. "214 / 13 / 13"
-
-    @abstractmethod
-    def ready(self) -> bool:
-        """Whether it lies on this machine; a quick look that verifies nothing."""
-
-    @abstractmethod
-    def prepare(self) -> None:
-        """Make it ready and verify it; an error names what is missing and what brings it."""
-
-    @abstractmethod
-    def sha256(self) -> str:
-        """The identity of the content, in hexadecimal, for the manifests of what learns from it."""
 
     @abstractmethod
     def documents(self, split: str) -> Iterator[Document]:
         """The documents of "train", "validation" or "test", always in the same order."""
 
+    def inventory(self) -> Iterator[str]:
+        """Documents, bytes and characters by source and split."""
+        from data.text_tables import inventory
 
-def check_split(split: str) -> None:
-    """Refuse a split that does not exist."""
-    if split not in SPLITS:
-        raise VermeilError(f"split '{split}' does not exist", hint=nearest(split, list(SPLITS)))
+        return inventory(self)
+
+    def excerpts(self, split: str, number: int, width: int) -> Iterator[str]:
+        """The table, then the beginnings of documents of each source in turn."""
+        from data.text_tables import excerpts
+
+        return excerpts(self, self.documents(split), number, width)

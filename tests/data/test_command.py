@@ -5,9 +5,8 @@ import sys
 
 import pytest
 
-from data import DATASETS, READERS, load
+from data import DATASETS, READERS, DataSet, load, load_any, load_pictures
 from data.command import main
-from data.text import TextData
 from shared.errors import VermeilError
 
 
@@ -29,8 +28,8 @@ def folder(tmp_path):
 
 @pytest.mark.parametrize("name", DATASETS)
 def test_every_row_of_the_table_loads(name):
-    data = load(name)
-    assert isinstance(data, TextData) and data.name == name
+    data = load_any(name)
+    assert isinstance(data, DataSet) and data.name == name
     assert all([data.version, data.licence, data.description, data.size, data.splits])
 
 
@@ -38,11 +37,13 @@ def test_list_fits_the_terminal(width, capsys):
     main(["list"])
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= width
-    assert lines[0].split() == ["NAME", "SIZE", "SPLITS", "READY", "WHAT", "LICENCE"]
-    row = "embedded_text    16.0 MB   214 / 13 / 13      yes    English"
-    assert lines[1].startswith(row)
-    ready = {line.split()[0] for line in lines if "  yes  " in line}
-    assert ready == {"embedded_text", "embedded_sample"}, "nothing was fetched yet"
+    assert lines[0].split() == ["NAME", "SIZE", "SPLITS", "READY"]
+    assert " ".join(lines[1].split()) == "embedded_text 16.0 MB 214 / 13 / 13 yes"
+    assert lines[2].startswith("    English prose and speeches: Jane Austen, Moby Dick,")
+    assert "licence: public domain" in " ".join(line.strip() for line in lines[2:5])
+    ready = {line.split()[0] for line in lines if line.endswith("  yes")}
+    embedded = {name for name in DATASETS if name.startswith("embedded")}
+    assert ready == embedded, "nothing was fetched yet"
 
 
 def test_prepare_prints_hash_and_counts(capsys):
@@ -70,6 +71,37 @@ def test_show_a_folder(folder, width, capsys):
     assert out.count("characters]") == 1, "the split has one document, though two were asked for"
     assert out.rstrip().endswith("…")
     assert max(map(len, out.splitlines()[2:])) <= width
+
+
+def test_preparing_pictures_counts_them_by_class(capsys):
+    main(["prepare", "embedded_pictures_sample"])
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["class", "split", "pictures", "texts"] in rows
+    assert ["all", "train", "258"] in [row[:3] for row in rows]
+
+
+def test_show_looks_at_pictures_of_each_class_and_style_first(width, capsys):
+    main(["show", "embedded_pictures_sample", "--number", "4"])
+    out = capsys.readouterr().out
+    assert out.startswith("embedded_pictures_sample 1: some of the embedded pictures")
+    heads = [line for line in out.splitlines() if "64 x 64 pixels" in line]
+    assert heads[0] == "grinning face  [flat/1f600, 64 x 64 pixels, smileys-emotion, flat]"
+    assert "3D/1f600, 64 x 64 pixels, smileys-emotion, 3D]" in heads[1] and len(heads) == 4
+    assert "  tags: cheerful, cheery, face" in out
+    assert max(map(len, out.splitlines()[1:])) <= width
+
+
+def test_a_folder_of_pictures_says_what_it_passes_over(tmp_path, capsys):
+    from PIL import Image
+
+    for name in ("cat", "dog"):
+        (tmp_path / "mine" / name).mkdir(parents=True)
+        for n in range(5):
+            Image.new("RGB", (9, 9)).save(tmp_path / "mine" / name / f"{n}.png")
+    train = [p.id for p in load_pictures(tmp_path / "mine").pictures("train")]
+    (tmp_path / "mine" / train[0]).write_text("Dear diary")
+    main(["show", str(tmp_path / "mine")])
+    assert f"passed over in train: 1 not a picture ({train[0]})" in capsys.readouterr().out
 
 
 @pytest.fixture
@@ -121,7 +153,7 @@ def test_help_explains_what_can_be_named(capsys):
         (["show", "embedded_text", "--split", "tset"], "split 'tset' .* did you mean 'test'"),
         (
             ["show", "embedded_text", "--number", "-1"],
-            "--number: '-1' is not a number of documents",
+            "--number: '-1' is not a number",
         ),
         (["prepare", "./nowhere"], "there is no folder or file nowhere"),
         (["prepare", "texts.jsonl"], r"there is no folder or file texts\.jsonl"),
@@ -131,6 +163,9 @@ def test_help_explains_what_can_be_named(capsys):
         (["show", "wikipedia@a.bz2", "--root", "b.bz2"], "takes no root: choose one"),
         (["show", "wikipedia@a.bz2"], "there is no folder or file a.bz2: give a file"),
         (["show", "wiki@a.bz2"], "there is no reader 'wiki': did you mean 'wikip"),
+        (["show", "noto_pictures", "--split", "validation"], "for test alone.*choose --split test"),
+        (["show", "cifar_10"], "cifar_10 is not on this machine: vermeil data prepare cifar_10"),
+        (["prepare", "cifar_10", "--clean"], "cifar_10 holds pictures, not text: known: embedded"),
         (["show", "chats"], "chats is not on this machine: vermeil data prepare chats"),
     ],
 )
@@ -141,7 +176,7 @@ def test_usage_mistakes(argv, message, capsys):
 
 
 def test_import_is_light():
-    heavy = "{'numpy', 'torch', 'lzma', 'argparse'} & sys.modules.keys()"
+    heavy = "{'numpy', 'PIL', 'torch', 'lzma', 'argparse'} & sys.modules.keys()"
     check = f"import sys, data; assert not {heavy}, {heavy}"
     check += "; import data.command, data.embedded_text; assert 'numpy' not in sys.modules"
     subprocess.run([sys.executable, "-c", check], check=True, timeout=60)

@@ -15,7 +15,7 @@ import zipfile
 
 import pytest
 
-from data import fetched_text, load, poetry
+from data import fetched, load, poetry
 from data.chats import Chats
 from data.embedded import packages
 from data.plain_pickle import load as load_plain
@@ -220,7 +220,7 @@ def test_a_poetry_package_with_harm_in_it_is_refused(tmp_path):
 
 def test_what_is_ready_is_left_alone(chat_set, monkeypatch):
     chat_set.prepare()
-    monkeypatch.setattr(fetched_text, "obtain", None)  # to be called would be an error
+    monkeypatch.setattr(fetched, "obtain", None)  # to be called would be an error
     again = Chats()
     again.package = chat_set.package
     again.prepare()
@@ -244,7 +244,7 @@ def test_a_run_that_was_cut_short_goes_on_with_what_it_fetched(chat_set, home, m
         calls.append(folder)
         return packages.obtain(package, folder or chat_set.root)
 
-    monkeypatch.setattr(fetched_text, "obtain", obtain)
+    monkeypatch.setattr(fetched, "obtain", obtain)
     data = Chats()
     data.package = chat_set.package
     with monkeypatch.context() as patch:
