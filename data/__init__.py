@@ -43,7 +43,11 @@ TEXT_READERS = {
     "books": "data.books:Books",
     "hub": "data.hub_text:HubText",
 }
-PICTURE_READERS: dict[str, str] = {}
+PICTURE_READERS = {
+    "coco": "data.coco:Coco",
+    "imagenet": "data.imagenet:ImageNet",
+    "webdataset": "data.image_shards:WebDataset",
+}
 
 DATASETS = TEXTS | PICTURES
 READERS = TEXT_READERS | PICTURE_READERS

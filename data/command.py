@@ -18,6 +18,10 @@ NAME is one of
   books@FOLDER          one sentence a line: a file per book, or one file with blank lines between
   hub@OWNER/NAME        a data set of the Hugging Face Hub, streamed; /CONFIGURATION and @REVISION
                         may follow
+  coco@FOLDER           its annotations (captions_*.json, instances_*.json) beside train2017/ and
+                        val2017/
+  imagenet@FOLDER       train/ with a folder per wnid, val/ flat, ILSVRC2012_devkit_t12/
+  webdataset@FOLDER     its .tar shards with jpg (png, webp), cls, txt and json members, streamed
   FOLDER or FILE        your own .txt, .jsonl and .parquet, with a "/" or a suffix in its name;
                         or pictures in a folder per class
 The same word goes behind --data of the training commands. Documents are divided into training,

@@ -2,17 +2,23 @@
 
 import textwrap
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import zip_longest
+from typing import Any
 
 from data.pictures import Picture, PictureData
 
 
-def inventory(data: PictureData) -> Iterator[str]:
-    """A table of pictures and their words by class and split, and what was passed over."""
+def inventory(
+    data: PictureData, listed: Callable[[str], Iterable[Any]] | None = None
+) -> Iterator[str]:
+    """A table of pictures and their words by class and split, and what was passed over.
+
+    `listed` gives a split's labels and texts where that is possible without the pixels.
+    """
     pictures, texts = Counter(), Counter()
     for split in data.parts:
-        for picture in data.pictures(split):
+        for picture in (listed or data.pictures)(split):
             for key in ((data.classes[picture.label], split), ("all", split)):
                 pictures[key] += 1
                 texts[key] += len(picture.texts)
@@ -34,7 +40,12 @@ def excerpts(
     """The table, then the first pictures of each class in turn."""
     first = _varied(pictures, number)
     yield from data.inventory()
-    for picture in first:
+    yield from described(data, first, width)
+
+
+def described(data: PictureData, pictures: Iterable[Picture], width: int) -> Iterator[str]:
+    """Size, class and words of each picture."""
+    for picture in pictures:
         height, wide, _ = picture.pixels.shape
         kind = ", ".join(filter(None, (data.classes[picture.label], picture.style)))
         yield f"\n{picture.texts[0]}  [{picture.id}, {wide} x {height} pixels, {kind}]"

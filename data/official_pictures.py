@@ -1,0 +1,192 @@
+"""Official downloads of pictures: what is there is listed at once, and pixels are read when asked.
+
+What the authors call validation is the test split, since that is what the literature reports on;
+validation pictures are taken from their training pictures. Where one of their parts is missing,
+the other is divided 90 / 5 / 5. Both by the hash of the ids, with at most 5,000 held out for each.
+"""
+
+import hashlib
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import zip_longest
+from pathlib import Path
+from typing import NamedTuple
+
+from data.decoding import SUFFIXES
+from data.files import Named, sha256_of
+from data.folder_pictures import read
+from data.pictures import SPLITS, BadPicture, Picture, PictureData, Skipped, check_split, decode
+from data.splits import Census
+from shared.errors import VermeilError
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One picture that should be there."""
+
+    id: str
+    path: Path
+    label: int
+    texts: tuple[str, ...]
+    tags: tuple[str, ...] = ()
+
+
+class Found(NamedTuple):
+    """What a download holds."""
+
+    classes: tuple[str, ...]
+    train: list[Entry]
+    test: list[Entry]
+    facts: list[Named]  # the files that labels and texts come from
+
+
+class OfficialPictures(PictureData):
+    """A folder as it is after unpacking; a picture file that is missing is counted by its name.
+
+    The identity is the content of the annotations, and names and sizes of the picture files: to
+    read 100 GB for a hash would take longer than to learn from them.
+    """
+
+    version = "1"
+    title: str
+
+    def __init__(self, root: Path):
+        super().__init__()
+        self.root = root
+        self.name = f"{self.name}@{root.resolve().name}"
+        self.description = f"{self.title} in {root}"
+
+    @abstractmethod
+    def _find(self) -> Found:
+        """Read the annotations; complains about what is no such download."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:  # type: ignore[override]
+        """As the annotations name them."""
+        return self._found.classes
+
+    @property
+    def size(self) -> str:
+        """Megabytes of picture files."""
+        sizes = (max(0, _bytes(entry)) for some in self._entries.values() for entry in some)
+        return f"{sum(sizes) / 1e6:.1f} MB"
+
+    @property
+    def splits(self) -> str:
+        """Pictures in train, validation and test, by the annotations."""
+        return " / ".join(f"{len(self._entries[split]):,}" for split in SPLITS)
+
+    def ready(self) -> bool:
+        """Whether the folder is there."""
+        return self.root.is_dir()
+
+    def prepare(self) -> None:
+        """Read the annotations and find the files."""
+        self._sha256  # noqa: B018 (computed on first use)
+
+    def sha256(self) -> str:
+        """Over the annotations' contents, and names and sizes of the picture files."""
+        return self._sha256
+
+    def pictures(self, split: str) -> Iterator[Picture]:
+        """The split's pictures in the order of their ids; bad and missing ones are counted."""
+        check_split(split)
+        return self._pictures(split, self._entries[split])
+
+    def inventory(self) -> Iterator[str]:
+        """Pictures by class and split as the annotations have them; no picture is opened."""
+        from data.picture_tables import inventory
+
+        return inventory(self, self._entries.__getitem__)
+
+    def excerpts(self, split: str, number: int, width: int) -> Iterator[str]:
+        """The table, then the first picture of each class in turn; no others are opened."""
+        from data.picture_tables import excerpts
+
+        check_split(split)
+        by_class: dict[int, list[Entry]] = {}
+        for entry in self._entries[split]:
+            by_class.setdefault(entry.label, []).append(entry)
+        rounds = zip_longest(*by_class.values())
+        first = [entry for turn in rounds for entry in turn if entry][:number]
+        return excerpts(self, self._pictures(split, first), number, width)
+
+    def _pictures(self, split: str, entries: Iterable[Entry]) -> Iterator[Picture]:
+        skipped = self.skipped[split] = Skipped()
+        for entry in entries:
+            try:
+                yield picture_of(entry)
+            except BadPicture as bad:
+                skipped.add(bad)
+
+    @cached_property
+    def _found(self) -> Found:
+        if not self.root.is_dir():
+            raise VermeilError(
+                f"there is no folder {self.root}", f"give the folder of {self.title}"
+            )
+        return self._find()
+
+    @cached_property
+    def _entries(self) -> dict[str, list[Entry]]:
+        train, test = (sorted(part, key=lambda e: e.id) for part in self._found[1:3])
+        if not train:
+            train, test = test, []
+        if len(train) < len(SPLITS):
+            raise VermeilError(
+                f"{self.root} has {len(train)} picture(s) of {self.title} to divide, at least "
+                f"{len(SPLITS)} are needed",
+                "bring more",
+            )
+        census = Census()
+        for entry in train:
+            census.add(entry.id)
+        cuts = census.splits()
+        missing = ["validation"] if test else ["validation", "test"]
+        divided: dict[str, list[Entry]] = {"train": [], "validation": [], "test": test}
+        for entry in train:
+            split = cuts.of(entry.id)
+            divided[split if split in missing else "train"].append(entry)
+        return divided
+
+    @cached_property
+    def _sha256(self) -> str:
+        whole = hashlib.sha256(f"{self.version} {sha256_of(self._found.facts)}".encode())
+        for split in SPLITS:
+            for entry in self._entries[split]:
+                whole.update(f"{entry.id}\0{_bytes(entry)}\0".encode())
+        return whole.hexdigest()
+
+
+def picture_of(entry: Entry) -> Picture:
+    """Read and decode one; raises BadPicture."""
+    if not entry.path.is_file():
+        raise BadPicture(entry.id, "missing file")
+    pixels = decode(read(entry.path, entry.id), entry.id)
+    return Picture(entry.id, pixels, entry.label, entry.texts, tags=entry.tags)
+
+
+def picture_files(folder: Path) -> list[Path]:
+    """The picture files that lie in a folder itself, sorted."""
+    return [path for path in listed(folder) if path.suffix.lower() in SUFFIXES]
+
+
+def listed(folder: Path) -> list[Path]:
+    """What lies in a folder, sorted, hidden names left out; one it may not read is an error."""
+    try:
+        found = sorted(folder.iterdir())
+    except OSError as error:
+        raise VermeilError(
+            f"the folder {folder} cannot be read ({error.strerror})",
+            "give yourself the right to read it, or move it away",
+        ) from None
+    return [path for path in found if not path.name.startswith(".")]
+
+
+def _bytes(entry: Entry) -> int:
+    try:
+        return entry.path.stat().st_size
+    except OSError:
+        return -1
