@@ -149,7 +149,14 @@ RUNS = {
     "run": run,
     "train": train,
     "eval": for_step("eval", {"lm": "phase1_foundation.language.commands"}),
-    "bench": for_step("bench", {"lm": "phase1_foundation.language.commands"}),
+    "bench": for_step(
+        "bench",
+        {
+            "lm": "phase1_foundation.language.commands",
+            "shakespeare": "phase1_foundation.language.shakespeare",
+            "tokenizer": "phase1_foundation.language.tokenizer_study",
+        },
+    ),
     "sample": for_step("sample", {"lm": "phase1_foundation.language.commands"}),
     "export": for_step("export", {"lm": "phase1_foundation.language.commands"}),
     "data": data,

@@ -4,10 +4,12 @@ Both train in bf16 autocast on the same batches in one run, in turns: ours throu
 (journal, clipping, checkpoint at the end), Llama in the plain loop that its users write.
 """
 
+import itertools
 import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ import torch
 
 from data.tokens import TokenWindows
 from phase1_foundation.language.commands import BenchConfig
+from phase1_foundation.language.decode import Decoder
 from phase1_foundation.language.export import llama_state
 from phase1_foundation.language.generate import Sampling, stream
 from phase1_foundation.language.model import LanguageModel, LanguageModelConfig
@@ -48,26 +51,29 @@ def table(config: BenchConfig) -> None:
     hardware.set_threads(config.threads)
     peak = matrix_peak(torch.bfloat16)
     print(f"{hardware.cpu_name()}, {conditions()}; bf16 matrix peak {peak:,.0f} GFLOP/s\n")
-    print(f"{'':<26}{'ours':>12}{'transformers':>14}{'ratio':>7}")
+    print(f"{'':<38}{'ours':>12}{'transformers':>14}{'ratio':>7}")
     for name, shape in SHAPES.items():
         seconds = interleaved(training(shape, config.steps), config.rounds)
         rate = {who: shape.tokens / s for who, s in seconds.items()}
-        show(f"{name} training, tokens/s", rate)
-        achieved = training_flops(shape) / seconds["ours"] / 1e9
-        print(f"{'':<26}{achieved / peak:>11.0%} of the matrix peak")
+        for who, how in {"ours": "", "compiled": ", compiled"}.items():
+            if who in rate:
+                show(f"{name} training, bf16{how}, tokens/s", rate | {"ours": rate[who]})
+                achieved = training_flops(shape) / seconds[who] / 1e9
+                print(f"{'':<38}{achieved / peak:>11.0%} of the matrix peak")
     for name, shape in SHAPES.items():
-        for batch_size in (1, 16):
-            candidates = generation(shape, batch_size, config.new_tokens)
+        for dtype, batch_size in itertools.product(DTYPES, (1, 16)):
+            candidates = generation(shape, batch_size, config.new_tokens, DTYPES[dtype])
             seconds = interleaved(candidates, config.rounds)
             new = batch_size * min(config.new_tokens, shape.model.context - PROMPT)
-            show(f"{name} writing, batch {batch_size}", {w: new / s for w, s in seconds.items()})
+            rate = {who: new / s for who, s in seconds.items()}
+            show(f"{name} writing, {dtype}, batch {batch_size}", rate)
     print(f"\nmedians of {config.rounds} turns; at the end: {conditions()}")
 
 
 def show(name: str, rate: dict[str, float]) -> None:
     """One line of the table."""
     ours, peer = rate["ours"], rate["transformers"]
-    print(f"{name:<26}{ours:>12,.0f}{peer:>14,.0f}{ours / peer:>7.2f}", flush=True)
+    print(f"{name:<38}{ours:>12,.0f}{peer:>14,.0f}{ours / peer:>7.2f}", flush=True)
 
 
 def training_flops(shape: Shape) -> float:
@@ -86,7 +92,7 @@ def training(shape: Shape, steps: int) -> dict[str, Callable[[], float]]:
         shape.batch_size, seed=0,
     )  # fmt: skip
 
-    def ours() -> float:
+    def ours(compiled: bool = False) -> float:
         marks: list[float] = []
 
         def mark(step: int) -> dict[str, str]:
@@ -95,7 +101,7 @@ def training(shape: Shape, steps: int) -> dict[str, Callable[[], float]]:
 
         config = LMConfig(
             steps=steps, batch_size=shape.batch_size, optimizer="adamw", precision="bf16",
-            sample_every=1, checkpoint_every=steps, trackers=(),
+            sample_every=1, checkpoint_every=steps, trackers=(), compile=compiled,
             threads=torch.get_num_threads(),
         )  # fmt: skip
         with tempfile.TemporaryDirectory() as folder:
@@ -118,23 +124,32 @@ def training(shape: Shape, steps: int) -> dict[str, Callable[[], float]]:
             marks.append(time.perf_counter())
         return (marks[-1] - marks[1]) / (len(marks) - 2)
 
-    return {"ours": ours, "transformers": transformers}
+    candidates = {"ours": ours, "transformers": transformers}
+    if hardware.has_compiler():
+        candidates["compiled"] = partial(ours, compiled=True)
+    return candidates
 
 
 PROMPT = 8
+DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
 
 
-def generation(shape: Shape, batch_size: int, new_tokens: int) -> dict[str, Callable[[], None]]:
-    """One turn of each: the same weights continue the same prompts greedily."""
+def generation(
+    shape: Shape, batch_size: int, new_tokens: int, dtype: torch.dtype
+) -> dict[str, Callable[[], None]]:
+    """One turn of each: the same weights continue the same prompts greedily.
+
+    Both models are in memory, in `dtype`, and ready to write before the first turn.
+    """
     torch.manual_seed(0)
-    model = LanguageModel(shape.model).eval()
-    peer = llama(model).eval()
+    model = LanguageModel(shape.model).to(dtype).eval()
+    decoder, peer = Decoder(model), llama(model).to(dtype).eval()
     prompts = torch.randint(shape.model.vocab_size, (batch_size, PROMPT))
     new = min(new_tokens, shape.model.context - PROMPT)
 
     def ours() -> None:
         sampling = Sampling(max_tokens=new, temperature=0)
-        for _ in stream(model, prompts.tolist(), sampling, eos=()):
+        for _ in stream(decoder, prompts.tolist(), sampling, eos=()):
             pass
 
     def transformers() -> None:

@@ -7,7 +7,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from phase1_foundation.language.model import KVCache, LanguageModel
+from phase1_foundation.language.decode import Batch, Decoder
+from phase1_foundation.language.model import LanguageModel
 from phase1_foundation.language.tokenizer import Tokenizer
 from shared.errors import VermeilError
 
@@ -27,35 +28,33 @@ class Sampling:
 
 @torch.inference_mode()
 def stream(
-    model: LanguageModel, prompts: Sequence[Sequence[int]], sampling: Sampling, eos: Sequence[int]
+    model: LanguageModel | Decoder,
+    prompts: Sequence[Sequence[int]],
+    sampling: Sampling,
+    eos: Sequence[int],
 ) -> Iterator[list[int | None]]:
     """Yield, per step, the next token of every prompt; None for rows that have ended.
 
-    Prompts of different lengths are padded on the left and masked, so that the last tokens stand in
-    one column and a row's answer does not depend on its neighbours.
+    A row's answer does not depend on its neighbours. Who writes often prepares a `Decoder` once.
     """
+    decoder = model if isinstance(model, Decoder) else Decoder(model)
+    config = decoder.model.config
     lengths = [len(prompt) for prompt in prompts]
-    longest, room = max(lengths), model.config.context - max(lengths)
+    longest, room = max(lengths), config.context - max(lengths)
     if min(lengths) == 0:
         raise VermeilError("the prompt is empty", "give at least one word")
     if room < 1:
         raise VermeilError(
-            f"the prompt is {longest} tokens long, the model's context is {model.config.context}",
-            f"shorten it to at most {model.config.context - 1} tokens",
+            f"the prompt is {longest} tokens long, the model's context is {config.context}",
+            f"shorten it to at most {config.context - 1} tokens",
         )
-    device = model.embed.weight.device
     steps = min(sampling.max_tokens, room)
-    pad = torch.tensor([longest - n for n in lengths], device=device)  # (B,)
-    rows = [[0] * (longest - len(prompt)) + list(prompt) for prompt in prompts]
-    tokens = torch.tensor(rows, device=device)  # (B, T)
-    chooser = Chooser(sampling, prompts, model.config.vocab_size, device)
-    cache = KVCache(model, len(rows), longest + steps)
-    padded = min(lengths) < longest
-    ended = [False] * len(rows)
-    for _ in range(steps):
-        padding = _padding(pad, cache, tokens) if padded else {}
-        hidden = model.hidden_states(model.embed(tokens), cache=cache, **padding)
-        chosen = chooser(model.head(hidden[:, -1]).float())  # (B,)
+    batch = Batch(decoder, len(prompts), longest + steps)
+    logits = batch.prefill(prompts)
+    chooser = Chooser(sampling, prompts, config.vocab_size, logits.device)
+    ended = [False] * len(prompts)
+    for left in reversed(range(steps)):
+        chosen = chooser(logits)  # (B,)
         answer: list[int | None] = []
         for row, token in enumerate(chosen.tolist()):
             ended[row] = ended[row] or token in eos
@@ -63,20 +62,8 @@ def stream(
         if all(ended):
             return
         yield answer
-        tokens = chosen[:, None]
-
-
-def _padding(
-    pad: Int[Tensor, " b"], cache: KVCache, tokens: Int[Tensor, "b t"]
-) -> dict[str, Tensor]:
-    """Positions and mask that hide each row's padding."""
-    past, t = cache.length, tokens.shape[1]
-    query = torch.arange(past, past + t, device=pad.device)  # (T,)
-    key = torch.arange(past + t, device=pad.device)  # (S,)
-    mask = (key <= query[:, None]) & (key >= pad[:, None, None])  # (B, T, S)
-    mask |= key == query[:, None]  # padding sees itself: a row of nothing would give NaN
-    positions = (query - pad[:, None]).clamp(min=0)  # (B, T)
-    return {"mask": mask[:, None], "positions": positions[:, None]}
+        if left:
+            logits = batch.step(chosen)
 
 
 class Chooser:
@@ -93,19 +80,22 @@ class Chooser:
         self.generators = [
             torch.Generator(device).manual_seed(sampling.seed + row) for row in range(len(prompts))
         ]
-        self.seen = torch.zeros(len(prompts), vocab_size, dtype=torch.bool, device=device)
-        for row, prompt in zip(self.seen, prompts, strict=True):
-            row[list(prompt)] = True
+        self.penalises = sampling.repetition_penalty != 1.0
+        if self.penalises:
+            self.seen = torch.zeros(len(prompts), vocab_size, dtype=torch.bool, device=device)
+            for row, prompt in zip(self.seen, prompts, strict=True):
+                row[list(prompt)] = True
 
     def __call__(self, logits: Float[Tensor, "b v"]) -> Int[Tensor, " b"]:
         """The next token of every row."""
         chosen = self._choose(logits)
-        self.seen.scatter_(1, chosen[:, None], True)
+        if self.penalises:
+            self.seen.scatter_(1, chosen[:, None], True)
         return chosen
 
     def _choose(self, logits: Float[Tensor, "b v"]) -> Int[Tensor, " b"]:
         s = self.sampling
-        if s.repetition_penalty != 1.0:  # Keskar et al., 2019, eq. 2: towards less likely
+        if self.penalises:  # Keskar et al., 2019, eq. 2: towards less likely
             penalised = torch.where(
                 logits > 0, logits / s.repetition_penalty, logits * s.repetition_penalty
             )

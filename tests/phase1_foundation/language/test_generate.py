@@ -19,7 +19,6 @@ from phase1_foundation.language.generate import (
     stream,
     stream_text,
 )
-from phase1_foundation.language.model import KVCache
 from shared.errors import VermeilError
 
 GREEDY = Sampling(max_tokens=20, temperature=0.0)
@@ -64,23 +63,6 @@ def test_a_row_of_a_batch_says_what_it_would_say_alone(model, sampling):
     for row, prompt in enumerate(PROMPTS):
         alone = Sampling(**vars(sampling) | {"seed": sampling.seed + row})
         assert together[row] == answer(model, prompt, alone), f"row {row}"
-
-
-def test_padding_by_hand(model):
-    """Two rows of three columns, the second padded by two; then one column more."""
-    cache, pad = KVCache(model, 2, capacity=4), torch.tensor([0, 2])
-    first = generate._padding(pad, cache, torch.zeros(2, 3, dtype=torch.long))
-    yes, no = True, False
-    assert first["mask"][:, 0].tolist() == [
-        [[yes, no, no], [yes, yes, no], [yes, yes, yes]],
-        # Padding sees itself alone, so that no softmax is taken of nothing.
-        [[yes, no, no], [no, yes, no], [no, no, yes]],
-    ]
-    assert first["positions"][:, 0].tolist() == [[0, 1, 2], [0, 0, 0]]
-    cache.layers[0].length = 3
-    then = generate._padding(pad, cache, torch.zeros(2, 1, dtype=torch.long))
-    assert then["mask"][:, 0].tolist() == [[[yes] * 4], [[no, no, yes, yes]]]
-    assert then["positions"][:, 0].tolist() == [[3], [1]]
 
 
 def test_rows_end_one_by_one(model):

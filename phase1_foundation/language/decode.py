@@ -1,0 +1,191 @@
+"""Fast decoding: one token a row and step, with few operators and every weight read once.
+
+A step of a small model costs what its operators cost to call, about a microsecond each on a CPU. So
+what can be worked out before the first token is: norms' gains and attention's scale are folded into
+matrices, views are made once, memory is allocated once. Products run in the weights' dtype, all
+else in fp32, where the small operators are no slower and attention on a CPU is faster.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from phase1_foundation.language.model import KVCache, LanguageModel
+
+Product = Callable[[Tensor], Tensor]
+AHEAD = 16  # how many slots of the cache are taken into view at a time
+
+
+def product(weight: Float[Tensor, "n m"]) -> Product:
+    """x -> x @ weight.T, by the kernel that measured fastest on a CPU.
+
+    oneDNN reads a packed weight up to twice as fast, but a call takes it a dozen microseconds: not
+    worth it for small ones in fp32. In bf16 every other way takes them too.
+    """
+    half = weight.dtype == torch.bfloat16
+    packs = weight.device.type == "cpu" and torch.backends.mkldnn.is_available()
+    packs = packs and (torch.ops.mkldnn._is_mkldnn_bf16_supported() if half else True)
+    if packs and (half or weight.numel() >= 1 << 17):
+        # Not public, but what torch.compile makes of a linear layer whose weight will not change.
+        packed = torch.ops.mkldnn._reorder_linear_weight(weight)
+        return lambda x: torch.ops.mkldnn._linear_pointwise(x, packed, None, "none", [], "")
+    return partial(torch.mm, mat2=weight.t().contiguous())
+
+
+def pairs(x: Tensor, dim: int) -> Tensor:
+    """From the half-split order of `Rotary` to pairs side by side, which are complex numbers."""
+    return x.unflatten(dim, (2, -1)).transpose(dim, dim + 1).flatten(dim, dim + 1)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """The four products of a block."""
+
+    qkv: Product
+    proj: Product
+    fc1: Product
+    fc2: Product
+
+
+class Decoder:
+    """A language model prepared for writing, in the dtype of its weights.
+
+    The matrices are copies: after more training, prepare again.
+    """
+
+    @torch.inference_mode()
+    def __init__(self, model: LanguageModel):
+        self.model, self.dtype = model, model.embed.weight.dtype
+        self.head_dim = model.config.dim // model.config.heads
+        self.layers = [self._layer(block) for block in model.blocks]
+        self.head = product(self._folded(model.head, model.norm).to(self.dtype))
+        rotary, half = model.rotary, self.head_dim // 2
+        self.turns = torch.complex(rotary.cos[:, half:].float(), rotary.sin[:, half:].float())
+
+    def _layer(self, block: Any) -> Layer:
+        qkv = self._grouped(self._folded(block.attn.qkv, block.norm1))
+        fc1 = self._folded(block.mlp.fc1, block.norm2)
+        weights = qkv, block.attn.proj.weight, fc1, block.mlp.fc2.weight
+        return Layer(*(product(weight.detach().to(self.dtype)) for weight in weights))
+
+    def _folded(self, linear: Any, norm: Any) -> Float[Tensor, "n c"]:
+        """RMSNorm is gain * sqrt(C) * x / sqrt(x.x + C eps): what is constant, to the matrix."""
+        return linear.weight.float() * norm.weight.float() * self.model.config.dim**0.5
+
+    def _grouped(self, qkv: Float[Tensor, "n c"]) -> Float[Tensor, "n c"]:
+        """Rows in the order (query ... query, key, value) of each key head: views need no copy."""
+        c, d = self.model.config, self.head_dim
+        query, key, value = qkv.view(-1, d, c.dim).split([c.heads, c.kv_heads, c.kv_heads])
+        query = pairs(query, 1).view(c.kv_heads, -1, d, c.dim) / d**0.5
+        return torch.cat([query, pairs(key, 1)[:, None], value[:, None]], dim=1).view(-1, c.dim)
+
+
+class Batch:
+    """Rows that are written together, each at its own position.
+
+    Row b's token at position p is slot p of row b in the caches; `bias` is 0 for slots in use and
+    minus infinity for the others. Keys lie transposed, as their product reads them fastest.
+    """
+
+    @torch.inference_mode()
+    def __init__(self, decoder: Decoder, rows: int, capacity: int):
+        c, d, new = decoder.model.config, decoder.head_dim, decoder.turns.real.new_zeros
+        heads, group = c.kv_heads, c.heads // c.kv_heads
+        self.decoder, self.rows, self.capacity = decoder, rows, capacity
+        self.keys = new(c.layers, rows, heads, d, capacity)
+        self.values = new(c.layers, rows, heads, capacity, d)
+        self.bias = new(rows, heads, 1, capacity)
+        self.positions = new(rows, dtype=torch.long)
+        slot = self.positions[:, None, None, None]
+        self.slot = slot.expand(rows, heads, 1, 1)
+        self.key_slot = slot.expand(rows, heads, d, 1)
+        self.value_slot = slot.expand(rows, heads, 1, d)
+        self.longest = self.seen = 0  # slots in use in the longest row; slots in view
+
+        # What a step writes to, and how it is looked at.
+        self.x = new(rows, c.dim)
+        self.x_row, self.x_column = self.x[:, None], self.x[:, :, None]
+        self.normed = new(rows, c.dim, dtype=decoder.dtype)
+        self.square, self.eps = new(rows, 1, 1), new(1, 1, 1) + c.dim * c.norm_eps
+        self.scale = self.square[:, 0]
+        self.qkv = new(rows, heads, group + 2, d)
+        self.qkv_row = self.qkv.view(rows, -1)
+        self.query = self.qkv.flatten(0, 1)[:, :group]
+        self.key, self.value = self.qkv[:, :, group, :, None], self.qkv[:, :, group + 1 :]
+        # A pair is a complex number, and its rotation a product with another (Su et al., eq. 12).
+        self.query_key = torch.view_as_complex(self.qkv[:, :, : group + 1].unflatten(3, (-1, 2)))
+        self.mixed = new(rows * heads, group, d)
+        self.mixed_row = self.mixed.view(rows, -1)
+        self.narrow = self.mixed_row.to(decoder.dtype)
+        self.fc1 = new(rows, 2 * c.mlp_dim)
+        self.gate, self.up = self.fc1.chunk(2, dim=-1)
+        self.hidden = new(rows, c.mlp_dim, dtype=decoder.dtype)
+
+    @torch.inference_mode()
+    def prefill(self, prompts: Sequence[Sequence[int]]) -> Float[Tensor, "b v"]:
+        """Read a prompt a row; logits of the token after it.
+
+        Padding stands on the right, where causal attention does not look; steps overwrite it.
+        """
+        model, device = self.decoder.model, self.positions.device
+        lengths = [len(prompt) for prompt in prompts]
+        padded = [[*prompt, *[0] * (max(lengths) - len(prompt))] for prompt in prompts]
+        cache = KVCache(model, self.rows, max(lengths))
+        states = model.hidden_states(model.embed(torch.tensor(padded, device=device)), cache=cache)
+        self.take_over(cache, lengths)
+        rows = torch.arange(self.rows, device=device)
+        return model.head(states[rows, self.positions - 1]).float()
+
+    def take_over(self, cache: KVCache, lengths: Sequence[int]) -> None:
+        """Continue what the plain model has read: the first `lengths` steps of each row."""
+        filled = self.longest = self.seen = cache.length
+        for keys, values, layer in zip(self.keys, self.values, cache.layers, strict=True):
+            keys[..., :filled] = pairs(layer.keys[:, :, :filled].transpose(2, 3), 2)
+            values[:, :, :filled] = layer.values[:, :, :filled]
+        self.positions.copy_(torch.tensor(lengths))
+        unused = torch.arange(self.bias.shape[-1], device=self.bias.device) >= self.slot
+        self.bias.zero_().masked_fill_(unused, float("-inf"))  # (B, Hkv, 1, S)
+
+    @torch.inference_mode()
+    def step(self, tokens: Int[Tensor, " b"]) -> Float[Tensor, "b v"]:
+        """Take one token a row; logits of the next."""
+        if self.longest == self.seen:
+            self._look_further()
+        decoder, rows = self.decoder, self.rows
+        self.x.copy_(decoder.model.embed.weight.index_select(0, tokens))
+        turn = decoder.turns.index_select(0, self.positions).view(rows, 1, 1, -1)
+        self.bias.scatter_(3, self.slot, 0.0)
+        for layer, keys, values, seen_keys, seen_values in self.work:
+            self.qkv_row.copy_(layer.qkv(self._normed()))
+            self.query_key.mul_(turn)
+            keys.scatter_(3, self.key_slot, self.key)
+            values.scatter_(2, self.value_slot, self.value)
+            torch.baddbmm(self.seen_bias, self.query, seen_keys, out=self.scores)
+            torch.softmax(self.scores, dim=-1, out=self.scores)
+            torch.bmm(self.scores, seen_values, out=self.mixed)
+            self.x.add_(layer.proj(self.narrow.copy_(self.mixed_row)))
+            self.fc1.copy_(layer.fc1(self._normed()))
+            torch.mul(F.silu(self.gate, inplace=True), self.up, out=self.hidden)
+            self.x.add_(layer.fc2(self.hidden))
+        self.positions.add_(1)
+        self.longest += 1
+        return decoder.head(self._normed()).float()
+
+    def _normed(self) -> Float[Tensor, "b c"]:
+        """x / sqrt(x.x + C eps) in the weights' dtype; F.rms_norm takes three times as long."""
+        torch.baddbmm(self.eps, self.x_row, self.x_column, out=self.square).rsqrt_()
+        return torch.mul(self.x, self.scale, out=self.normed)
+
+    def _look_further(self) -> None:
+        """Views of a few slots more than are in use, so that they are seldom made."""
+        seen = self.seen = min(self.capacity, self.seen + AHEAD)
+        keys, values = self.keys.flatten(1, 2)[..., :seen], self.values.flatten(1, 2)[:, :, :seen]
+        self.seen_bias = self.bias.flatten(0, 1)[..., :seen]
+        self.scores = self.mixed.new_empty(*self.mixed.shape[:2], seen)  # (B * Hkv, G, S)
+        self.work = [*zip(self.decoder.layers, self.keys, self.values, keys, values, strict=True)]

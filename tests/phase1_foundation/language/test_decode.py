@@ -1,0 +1,135 @@
+"""Fast decoding: the same logits as the plain model, at every step, in every row and dtype."""
+
+import itertools
+
+import pytest
+import torch
+
+from phase1_foundation.language import decode
+from phase1_foundation.language.decode import AHEAD, Batch, Decoder, product
+from phase1_foundation.language.generate import Sampling, stream
+
+PROMPTS = [[1, 50, 60, 70], [1], [1, 99, 98, 97, 96, 95, 94, 93], [1, 300]]
+STEPS = 2 * AHEAD + 3
+minus_infinity = float("-inf")
+
+
+@pytest.fixture
+def tokens() -> torch.Tensor:
+    """What the rows say after their prompts."""
+    return torch.randint(600, (len(PROMPTS), STEPS), generator=torch.Generator().manual_seed(1))
+
+
+def decoded(batch: Batch, tokens: torch.Tensor) -> torch.Tensor:
+    """Logits after the prompts and after each token."""
+    return torch.stack([batch.prefill(PROMPTS), *(batch.step(t) for t in tokens.T)], dim=1)
+
+
+@torch.no_grad()
+def plain(model, tokens: torch.Tensor) -> torch.Tensor:
+    """The same from one pass over each row alone."""
+    rows = [torch.cat([torch.tensor(p), t]) for p, t in zip(PROMPTS, tokens, strict=True)]
+    return torch.stack([model(row[None])[0, -STEPS - 1 :] for row in rows])  # (B, STEPS + 1, V)
+
+
+SHAPES = [
+    {},
+    {"kv_heads": 1},
+    {"kv_heads": 4},
+    {"tie_embeddings": False, "mlp_dim": 37},
+    {"norm_eps": 0.5, "rope_theta": 100.0},
+    {"dim": 256, "mlp_dim": 512},  # large enough to be packed
+]
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_equals_the_plain_model(make_model, tokens, shape):
+    model = make_model(**shape)
+    expected = plain(model, tokens)
+    batch = Batch(Decoder(model), len(PROMPTS), capacity=8 + STEPS)
+    scale = expected.abs().max().item()
+    torch.testing.assert_close(decoded(batch, tokens), expected, atol=2e-5 * scale, rtol=0)
+
+
+def test_without_onednn(make_model, tokens, monkeypatch):
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
+    model = make_model(**SHAPES[-1])
+    expected = plain(model, tokens)
+    batch = Batch(Decoder(model), len(PROMPTS), capacity=8 + STEPS)
+    scale = expected.abs().max().item()
+    torch.testing.assert_close(decoded(batch, tokens), expected, atol=2e-5 * scale, rtol=0)
+
+
+def test_bf16_is_closer_to_the_truth_than_the_plain_model_in_bf16(make_model, tokens):
+    truth = plain(make_model(), tokens)
+    model = make_model().bfloat16()
+    batch = Batch(Decoder(model), len(PROMPTS), capacity=8 + STEPS)
+
+    def error(logits: torch.Tensor) -> float:
+        return (logits.float() - truth).square().mean().sqrt().item()
+
+    assert error(decoded(batch, tokens)) < error(plain(model, tokens)) < 0.1 * truth.std().item()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(("n", "m"), [(96, 32), (65, 341), (512, 256), (1000, 341)])
+def test_product(dtype, n, m):
+    generator = torch.Generator().manual_seed(0)
+    weight = torch.randn(n, m, generator=generator).to(dtype)
+    multiply = product(weight)
+    weight_as_given = weight.clone()
+    for rows in (1, 3, 16):
+        x = torch.randn(rows, m, generator=generator).to(dtype)
+        expected = (x.double() @ weight.double().T).to(dtype)
+        torch.testing.assert_close(multiply(x), expected, atol=1e-3, rtol=1e-2)
+    assert torch.equal(weight, weight_as_given)
+
+
+def test_slots_by_hand(model):
+    """Rows of three tokens and one, in four slots; then a token more."""
+    batch = Batch(Decoder(model), 2, capacity=4)
+    batch.prefill([[5, 6, 7], [8]])
+    no = minus_infinity
+    assert batch.bias[:, 0, 0].tolist() == [[0, 0, 0, no], [0, no, no, no]]
+    assert batch.positions.tolist() == [3, 1]
+    batch.step(torch.tensor([9, 9]))
+    assert batch.bias[:, 0, 0].tolist() == [[0, 0, 0, 0], [0, 0, no, no]]
+    assert torch.equal(batch.bias[:, 0], batch.bias[:, 1]), "heads differ"
+    assert batch.positions.tolist() == [4, 2]
+
+
+def test_a_batch_can_begin_again(model, tokens):
+    """Nothing of what was written before is seen."""
+    decoder = Decoder(model)
+    batch = Batch(decoder, len(PROMPTS), capacity=64)
+    batch.prefill([[7] * 30] * len(PROMPTS))
+    for t in tokens.T[:20]:
+        batch.step(t)
+    fresh = Batch(decoder, len(PROMPTS), capacity=64)
+    torch.testing.assert_close(decoded(batch, tokens), decoded(fresh, tokens))
+
+
+def test_two_streams_of_one_decoder(model):
+    """They share weights and nothing else; the model stays as it was."""
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    decoder = Decoder(model)
+    samplings = [Sampling(max_tokens=25, seed=seed) for seed in (0, 1)]
+    alone = [list(stream(model, PROMPTS, sampling, eos=())) for sampling in samplings]
+    streams = [stream(decoder, PROMPTS, sampling, eos=()) for sampling in samplings]
+    together = list(itertools.chain(*zip(*streams, strict=True)))
+    assert [together[::2], together[1::2]] == alone
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+
+
+def test_inside_autocast(model):
+    """A sample that is written while training is in bf16."""
+    greedy = Sampling(max_tokens=20, temperature=0.0)
+    with torch.autocast("cpu", torch.bfloat16):
+        first = [step[0] for step in stream(model, PROMPTS, greedy, eos=())]
+    expected = [step[0] for step in stream(model, PROMPTS, greedy, eos=())]
+    assert first[:3] == expected[:3]
+
+
+def test_pairs():
+    x = torch.tensor([[0, 1, 2, 10, 11, 12]])
+    assert decode.pairs(x, 1).tolist() == [[0, 10, 1, 11, 2, 12]]
