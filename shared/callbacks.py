@@ -23,7 +23,7 @@ from torch import Tensor
 from shared.errors import VermeilError
 from shared.home import replacing
 from shared.objective import Objective
-from shared.trackers import log_texts
+from shared.trackers import Made, log_samples
 
 
 class AfterStep(Callback):
@@ -205,11 +205,9 @@ class Validate(AfterStep):
 
 
 class Sample(AfterStep):
-    """Shows what the model makes (label -> text) as training goes, in every tracker that can."""
+    """Shows what the model makes as training goes, in every tracker that can."""
 
-    def __init__(
-        self, sample: Callable[[int], dict[str, str]], every: int, average: MovingAverage | None
-    ):
+    def __init__(self, sample: Callable[[int], Made], every: int, average: MovingAverage | None):
         self.sample, self.every, self.average = sample, every, average
 
     @torch.no_grad()
@@ -217,7 +215,7 @@ class Sample(AfterStep):
         if not trainer.is_global_zero:
             return
         with evaluating(objective, self.average):
-            log_texts(trainer.loggers, self.sample(step), step)
+            log_samples(trainer.loggers, self.sample(step), step)
 
 
 class Checkpoint(AfterStep):

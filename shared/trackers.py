@@ -8,6 +8,7 @@ import json
 import os
 from pathlib import Path
 
+import numpy as np
 from pytorch_lightning.loggers import Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
 
 from shared.errors import VermeilError, nearest
@@ -86,12 +87,22 @@ def make_trackers(
         ) from None
 
 
-def log_texts(trackers: list[Logger], texts: dict[str, str], step: int) -> None:
-    """Give text samples (label -> text) to the trackers that show text."""
+Made = dict[str, str] | dict[str, np.ndarray]  # label -> a text, or a picture (H, W, 3) uint8
+
+
+def log_samples(trackers: list[Logger], made: Made, step: int) -> None:
+    """Give what a model made to the trackers that show texts and pictures."""
+    texts = {label: text for label, text in made.items() if isinstance(text, str)}
+    pictures = {label: pixels for label, pixels in made.items() if not isinstance(pixels, str)}
     for tracker in trackers:
         if isinstance(tracker, TensorBoardLogger):
             for label, text in texts.items():
                 tracker.experiment.add_text(label, text, step)
+            for label, pixels in pictures.items():
+                tracker.experiment.add_image(label, pixels, step, dataformats="HWC")
         elif isinstance(tracker, WandbLogger):
-            rows = [[step, label, text] for label, text in texts.items()]
-            tracker.log_text(f"samples/{step}", ["step", "label", "text"], rows)
+            if texts:
+                rows = [[step, label, text] for label, text in texts.items()]
+                tracker.log_text(f"samples/{step}", ["step", "label", "text"], rows)
+            for label, pixels in pictures.items():
+                tracker.log_image(label, [pixels], step)

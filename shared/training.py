@@ -35,7 +35,7 @@ from shared.errors import VermeilError
 from shared.home import write_atomically
 from shared.nn import Block
 from shared.objective import Objective
-from shared.trackers import make_trackers, read_metrics
+from shared.trackers import Made, make_trackers, read_metrics
 from shared.train_config import TrainConfig
 
 
@@ -84,7 +84,7 @@ def fit(
     name: str,
     unit: str,
     amount_per_step: int,
-    sample: Callable[[int], dict[str, str]] | None = None,
+    sample: Callable[[int], Made] | None = None,
     engine: Engine | None = None,
     quiet: bool = False,
 ) -> History:

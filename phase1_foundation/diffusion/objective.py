@@ -1,13 +1,19 @@
-"""What the diffusion model is trained for."""
+"""What the diffusion model is trained for, and what it draws while it learns."""
 
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from data.picture_batches import to_pixels, to_tensor
+from phase1_foundation.diffusion.grids import enlarged, grid, png
 from phase1_foundation.diffusion.model import DiffusionModel
+from shared.home import write_atomically
 from shared.objective import Objective
+from shared.results import images
 from shared.train_config import TrainConfig
 
 
@@ -39,3 +45,34 @@ class Denoise(Objective):
         output = self.model(x_t, t, condition.tokens, condition.mask)
         target = self.model.path.target(pixels, noise, t)
         return (output.float() - target).square().mean(dim=(1, 2, 3))
+
+
+def batches(pixels: np.ndarray, labels: np.ndarray, size: int) -> list[tuple[Tensor, Tensor]]:
+    """Pictures (N, H, W, 3) uint8 with labels in batches of `size`, as training sees them."""
+    places = [slice(start, start + size) for start in range(0, len(pixels), size)]
+    return [(to_tensor(pixels[p].copy()), torch.from_numpy(labels[p].copy())) for p in places]
+
+
+class SamplesInTraining:
+    """Draws the same seeds of the same classes at every stage of training."""
+
+    PICTURES, COLUMNS = 18, 9
+
+    def __init__(self, model: DiffusionModel, folder: Path):
+        self.model, self.folder = model, folder / "samples"
+
+    def __call__(self, step: int) -> dict[str, np.ndarray]:
+        """Draw and keep; returns label -> picture for the trackers."""
+        device = self.model.null.device
+        labels = torch.arange(self.PICTURES, device=device) % self.model.config.classes
+        drawn = self.model.draw(self.model.condition(labels), seeds=range(len(labels)), steps=10)
+        sheet = enlarged(grid(list(to_pixels(drawn)), self.COLUMNS), 2)
+        self.folder.mkdir(exist_ok=True)
+        write_atomically(self.folder / f"{step:07}.png", png(sheet))
+        return {"samples": sheet}
+
+    def exhibit(self) -> dict[str, Any]:
+        """The sheets in order of steps."""
+        sheets = sorted(self.folder.glob("*.png"))
+        items = [(f"step {int(sheet.stem):,}", sheet.read_bytes()) for sheet in sheets]
+        return images("What it draws as it learns", items, columns=2)

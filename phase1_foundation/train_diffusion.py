@@ -1,0 +1,142 @@
+"""Train a diffusion model from scratch: it draws the pictures of the data set you name, by class.
+
+It is measured by the distance of what it draws to real pictures (KID, FID), beside what simple
+samplers reach. Phase 2 teaches it to listen to the language model.
+"""
+
+import sys
+from dataclasses import dataclass
+from typing import Literal
+
+from shared.config import Choice, Preset, option
+from shared.step import Inputs, Run, Step
+from shared.train_config import TrainConfig
+
+
+@dataclass(frozen=True)
+class DiffusionTrainConfig(TrainConfig):
+    """The model's shape, its path from noise, its pictures and how it is trained and measured."""
+
+    data: str = option("embedded_pictures", "a data set, READER@PLACE, or a folder of pictures")
+    size: int = option(32, "pixels a side", low=8)
+    network: Literal["unet", "dit"] = option("unet", "convolutions around blocks, or blocks alone")
+    path: Literal["flow", "ddpm"] = option("flow", "flow: a straight line from noise to picture")
+    prediction: str = option("velocity", "flow: velocity or x; ddpm: epsilon or x")
+    patch: int = option(2, "pixels a side that enter the network as one", low=1)
+    widths: tuple[int, ...] = option((64, 192), "of the U-Net's levels; the last is the blocks'")
+    res_blocks: int = option(1, "convolution blocks at each level, down and up", low=1)
+    layers: int = option(6, "blocks", low=1)
+    heads: int = option(3, "attention heads", low=1)
+    mlp_dim: int = option(768, "width inside the feed-forward layers", low=8)
+    optimizer: Literal["adamw", "muon"] = option("muon", "muon: for the blocks' matrices")
+    learning_rate: float = option(2e-3, "AdamW's peak learning rate", low=0)
+    weight_decay: float = option(0.01, "pull of matrices towards zero", low=0)
+    ema: float = option(
+        0.999, "decay of the moving average of weights; 0 keeps none", low=0, high=1
+    )
+    condition_dropout: float = option(0.1, "share of classes left out in training", low=0, high=1)
+    augment: str = option("", "flip, crop, or nothing")
+    pictures: int = option(512, "pictures drawn to be measured", low=16)
+    networks: tuple[str, ...] = option(
+        ("efficientnet_lite0",), "that metrics look through: efficientnet_lite0, inception_v3"
+    )
+    solver: Literal["euler", "heun", "dpm"] = option("heun", "how they are drawn")
+    sampler_steps: int = option(10, "steps in which they are drawn", low=1)
+    guidance_scale: float = option(1.5, "1: none; more: clearer and less varied", low=0)
+
+
+DAY = "2026-11-21"  # of the recorded runs
+PRESETS = {
+    "smoke": Preset(
+        DiffusionTrainConfig(
+            data="embedded_pictures_sample", size=16, widths=(16, 32), layers=1, heads=2,
+            mlp_dim=64, batch_size=16, steps=20, warmup=5, validate_every=10, checkpoint_every=10,
+            sample_every=10, pictures=32, sampler_steps=4, threads=1, precision="fp32",
+        ),
+        "10 s", "noise: it only tests the way", seconds=10, memory_gb=1, disk_mb=5,
+    ),
+    "tiny": Preset(
+        DiffusionTrainConfig(steps=700, batch_size=64, validate_every=100, sample_every=200),
+        "3 min", "coloured shapes", seconds=200, memory_gb=2, disk_mb=80,
+    ),
+    "small": Preset(
+        DiffusionTrainConfig(
+            network="dit", patch=2, widths=(256,), layers=8, heads=4, mlp_dim=1024, steps=6000,
+            batch_size=64, pictures=2048, sampler_steps=20, validate_every=250,
+            networks=("inception_v3", "efficientnet_lite0"),
+            checkpoint_every=250, sample_every=500, compile=True,
+        ),
+        "1 hour", "recognisable objects", seconds=3600, memory_gb=4, disk_mb=200,
+    ),
+    "base": Preset(
+        DiffusionTrainConfig(
+            data="cifar_10", network="unet", patch=1, widths=(128, 256, 512), res_blocks=3,
+            layers=8, heads=8, mlp_dim=2048, steps=40_000, batch_size=512, warmup=500,
+            augment="flip", ema=0.9999, pictures=50_000, sampler_steps=20, validate_every=1000,
+            networks=("inception_v3",),
+            checkpoint_every=1000, sample_every=2000, compile=True,
+        ),
+        "25 min on one large GPU", "CIFAR-10", memory_gb=40, disk_mb=3000,
+    ),
+}  # fmt: skip
+
+
+def inputs(choice: Choice[DiffusionTrainConfig]) -> Inputs:
+    """The pictures alone."""
+    import data
+
+    return Inputs(data=(data.load_pictures(choice.config.data),))
+
+
+def main(run: Run, engine=None):
+    """Resize the pictures, train, draw, measure against the floors, publish."""
+    from data.picture_batches import PictureBatches
+    from data.pictures import arrays
+    from phase1_foundation.diffusion import evaluate
+    from phase1_foundation.diffusion.model import DiffusionConfig, DiffusionModel
+    from phase1_foundation.diffusion.objective import Denoise, SamplesInTraining, batches
+    from shared import hardware, reference
+    from shared.training import fit, seed_everything
+
+    config, (pictures,) = run.config, run.inputs.data
+    train, validation = (arrays(pictures, split, config.size) for split in ("train", "validation"))
+    seed_everything(config.seed)
+    shape = {key: getattr(config, key) for key in DiffusionConfig.__dataclass_fields__
+             if hasattr(config, key)}  # fmt: skip
+    model = DiffusionModel(DiffusionConfig(classes=len(pictures.classes), **shape))
+    samples = SamplesInTraining(model, run.folder)
+    history = fit(
+        Denoise(model, config, config.condition_dropout),
+        PictureBatches(train.pixels, train.labels, config.batch_size, config.seed,
+                       config.augment or None),
+        batches(validation.pixels, validation.labels, config.batch_size),
+        folder=run.folder,
+        name="diffusion",
+        unit="pictures",
+        amount_per_step=config.batch_size,
+        sample=samples,
+        engine=engine,
+    )  # fmt: skip
+    measured = evaluate.measure(
+        model, pictures, config, artifact=run.id, preset=run.choice.preset,
+        precision=history.precision,
+    )  # fmt: skip
+    curve, verdict = reference.compare(run, history)
+    found = run.results(
+        hardware.describe(history.precision),
+        rows=measured.rows,
+        exhibits=[*measured.exhibits, samples.exhibit(), curve],
+        verdict=verdict,
+    )
+    parameters = sum(p.numel() for p in model.parameters())
+    about = (
+        f"A diffusion model of {parameters / 1e6:.2f} M parameters, {config.size} pixels, classes: "
+        f"{', '.join(pictures.classes)}."
+    )
+    return run.publish(model.save_pretrained, found, about=about)
+
+
+STEP = Step("diffusion", "phase1", "Diffusion model", DiffusionTrainConfig, PRESETS, inputs, main)
+
+if __name__ == "__main__":
+    STEP.command_line(sys.argv[1:])
