@@ -22,7 +22,10 @@ PHASES = {
 STEPS = {  # the curriculum in order: name -> the module that defines STEP
     "tokenizer": "phase1_foundation.train_tokenizer",
     "lm": "phase1_foundation.train_lm",
+    "diffusion": "phase1_foundation.train_diffusion",
+    "vision": "phase1_foundation.train_vision",
 }
+WALK = ("tokenizer", "lm")  # what `vermeil run` walks: steps whose tiny run beats its floors
 COMMANDS = {  # name -> what it does, and how it is called
     "run": ("walk every step that is not done yet", "run [smoke|tiny|small|base|large]"),
     "train": ("make one step's artifact", "train STEP [PRESET] [--key value ...]"),
@@ -58,7 +61,7 @@ def run(arguments: list[str]) -> None:
     """Walk the curriculum; the page that `vermeil run --help` prints stands in shared/walk.py."""
     from shared.walk import main
 
-    main(arguments, [step(name) for name in STEPS])
+    main(arguments, [step(name) for name in WALK])
     if "--help" not in arguments and "--dry-run" not in arguments:
         print('\nnext: vermeil sample lm "The people"')
 
@@ -148,7 +151,13 @@ HELP = ("-h", "--help", "help")
 RUNS = {
     "run": run,
     "train": train,
-    "eval": for_step("eval", {"lm": "phase1_foundation.language.commands"}),
+    "eval": for_step(
+        "eval",
+        {
+            "lm": "phase1_foundation.language.commands",
+            "vision": "phase1_foundation.vision.commands",
+        },
+    ),
     "bench": for_step(
         "bench",
         {

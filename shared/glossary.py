@@ -109,6 +109,8 @@ BASELINES = {
     "xz": ("xz", "the compressor, on the held-out text alone"),
     "xz_primed": ("xz, primed", "the compressor, having seen the training text"),
     "ppm_primed": ("PPM, primed", "a context-mixing compressor, having seen the training text"),
+    "raw_pixels": ("raw pixels", "the same measure on the pixels themselves"),
+    "random_init": ("random weights", "the same network before training"),
     "constant": ("constant", "the one best answer for everything"),
     "nearest_pixels": ("nearest by pixels", "the caption of the most similar training picture"),
     "nearest_features": ("nearest by features", "the same, with similarity by learned features"),

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 # Before the modules are imported: their annotations of shapes become checks.
-jaxtyping.install_import_hook(["shared.nn", "phase1_foundation.language"], "beartype.beartype")
+CHECKED = ["shared.nn", "phase1_foundation.language", "phase1_foundation.vision"]
+jaxtyping.install_import_hook(CHECKED, "beartype.beartype")
 os.environ["HF_HUB_OFFLINE"] = "1"
 torch.set_num_threads(1)
 hypothesis.settings.register_profile("repeatable", deadline=None, derandomize=True)

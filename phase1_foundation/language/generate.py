@@ -49,7 +49,7 @@ def stream(
             f"shorten it to at most {config.context - 1} tokens",
         )
     steps = min(sampling.max_tokens, room)
-    batch = Batch(decoder, len(prompts), longest + steps)
+    batch = Batch(decoder, len(prompts), longest + steps - 1)  # the last token is not read
     logits = batch.prefill(prompts)
     chooser = Chooser(sampling, prompts, config.vocab_size, logits.device)
     ended = [False] * len(prompts)

@@ -187,7 +187,10 @@ class NanoGPT:
     """nanoGPT's model and loop, with `transformers`' GPT-2 as the model.
 
     No biases, GELU, tied embeddings, fp32; AdamW with decay 0.1 on all matrices, 100 steps of
-    warm-up, a cosine from 1e-3 to 1e-4, gradients clipped at 1.
+    warm-up, a cosine from 1e-3 to 1e-4, gradients clipped at 1. It stands in for nanoGPT: 2.4471,
+    2.0847, 1.9608 and 1.9020 nats a character after 250, 1,000, 1,500 and 2,000 steps, where
+    nanoGPT itself, by its own estimate from some validation windows, had 2.4447, 2.0528, 1.9225
+    and 1.8857: at most 0.04 higher.
     """
 
     peak, lowest, warmup = 1e-3, 1e-4, 100
@@ -296,12 +299,19 @@ def row(ours: Mark, peer: Mark) -> str:
 
 
 def summary(ours: Curve, peer: Curve) -> list[str]:
-    """The ratio of times, and when each first came to nanoGPT's result."""
+    """The ratio of times, and when each first came to nanoGPT's result.
+
+    The share at mean speeds does not depend on when the machine was busy.
+    """
     lines = ["", f"seconds a step, ours / peer: {ours.seconds / peer.seconds:.2f}"]
     for who, curve in (("ours", ours), ("peer", peer)):
         mark, when = curve.first(NANOGPT), "never"
         if mark:
             share = mark.seconds / peer.seconds
-            when = f"step {mark.step:,}, {mark.seconds:.1f} s, {share:.0%} of the peer's whole time"
+            even = mark.step / curve.marks[-1].step * curve.seconds / peer.seconds
+            when = (
+                f"step {mark.step:,}, {mark.seconds:.1f} s, {share:.0%} of the peer's whole time "
+                f"({even:.0%} at the mean speeds)"
+            )
         lines.append(f"{NANOGPT} or less, first measured: {who} {when}")
     return lines

@@ -156,11 +156,13 @@ def test_the_peers_turn_is_not_on_our_clock(small, monkeypatch):
 
 
 def test_summary_tells_when_nanogpts_result_was_first_reached():
-    ours = Curve(40.0, [Mark(250, 10.0, 1.9), Mark(500, 20.0, 1.88), Mark(1000, 40.0, 1.6)])
+    ours = Curve(40.0, [Mark(250, 10.0, 1.9), Mark(500, 30.0, 1.88), Mark(1000, 40.0, 1.6)])
     peer = Curve(80.0, [Mark(250, 20.0, 2.4), Mark(500, 40.0, 2.1), Mark(1000, 80.0, 1.8858)])
     _, ratio, first, second = summary(ours, peer)
     assert ratio == "seconds a step, ours / peer: 0.50"
-    assert first.endswith("ours step 500, 20.0 s, 25% of the peer's whole time")
+    assert first.endswith(
+        "ours step 500, 30.0 s, 38% of the peer's whole time (25% at the mean speeds)"
+    )
     assert second.endswith("peer never")
 
 

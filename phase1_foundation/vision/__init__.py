@@ -1,0 +1,1 @@
+"""Pictures in: the vision encoder, its objectives and its probes."""
