@@ -164,7 +164,9 @@ def describe(config_class: type, *, command: str, presets=None, about: str = "")
     hints = typing.get_type_hints(config_class)
     for field in dataclasses.fields(config_class):
         name = field.name.upper() if field.name in positional else f"--{field.name}"
-        default = ",".join(field.default) if isinstance(field.default, tuple) else field.default
+        default = field.default
+        if isinstance(default, tuple):
+            default = ",".join(map(str, default))
         lines.append(f"  {name:<24} {field.metadata.get('help', '')}")
         lines.append(f"  {'':<24} {_type_name(hints[field.name])}, default {default!r}")
     return "\n".join(lines)

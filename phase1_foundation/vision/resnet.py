@@ -1,6 +1,7 @@
 """ResNet-18 by timm, the quick start: a convolutional network to compare with (He et al., 2016)."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -29,7 +30,7 @@ class ResNet(nn.Module, Pretrained):
 
         super().__init__()
         self.config = config
-        self.net = create_model("resnet18", pretrained=False, num_classes=config.classes)
+        self.net: Any = create_model("resnet18", pretrained=False, num_classes=config.classes)
         if config.size <= SMALL:
             self.net.conv1 = nn.Conv2d(3, 64, 3, padding=1, bias=False)
             self.net.maxpool = nn.Identity()

@@ -18,6 +18,7 @@ class Example:
     bias: bool = option(False, "bias")
     trackers: tuple[str, ...] = option(("a",), "trackers")
     limit: int | None = option(None, "limit")
+    widths: tuple[int, ...] = option((8, 16), "widths")
 
 
 PRESETS = {
@@ -143,5 +144,6 @@ def test_help_tells_presets_keys_defaults_and_what_was_not_run(capsys):
     assert "--steps" in page
     assert "a whole number, default 100" in page
     assert "one of bpe unigram" in page
+    assert "default '8,16'" in page
     assert "small    h" in page
     assert page.count("(not run yet)") == 1
