@@ -50,16 +50,17 @@ def table(config: BenchConfig) -> None:
     """Time training and generation, in turns with the peer, and print a table."""
     hardware.set_threads(config.threads)
     peak = matrix_peak(torch.bfloat16)
-    print(f"{hardware.cpu_name()}, {conditions()}; bf16 matrix peak {peak:,.0f} GFLOP/s\n")
+    print(f"{hardware.cpu_name()}, {conditions()}; matrix peak in bf16 GFLOP/s, best so far\n")
     print(f"{'':<38}{'ours':>12}{'transformers':>14}{'ratio':>7}")
     for name, shape in SHAPES.items():
         seconds = interleaved(training(shape, config.steps), config.rounds)
         rate = {who: shape.tokens / s for who, s in seconds.items()}
+        peak = max(peak, matrix_peak(torch.bfloat16))  # a noisy start would flatter the shares
         for who, how in {"ours": "", "compiled": ", compiled"}.items():
             if who in rate:
                 show(f"{name} training, bf16{how}, tokens/s", rate | {"ours": rate[who]})
                 achieved = training_flops(shape) / seconds[who] / 1e9
-                print(f"{'':<38}{achieved / peak:>11.0%} of the matrix peak")
+                print(f"{'':<38}{achieved / peak:>11.0%} of a matrix peak of {peak:,.0f}")
     for name, shape in SHAPES.items():
         for dtype, batch_size in itertools.product(DTYPES, (1, 16)):
             candidates = generation(shape, batch_size, config.new_tokens, DTYPES[dtype])
@@ -143,7 +144,7 @@ def generation(
     """
     torch.manual_seed(0)
     model = LanguageModel(shape.model).to(dtype).eval()
-    decoder, peer = Decoder(model), llama(model).to(dtype).eval()
+    decoder, peer = Decoder(model, batch_size), llama(model).to(dtype).eval()
     prompts = torch.randint(shape.model.vocab_size, (batch_size, PROMPT))
     new = min(new_tokens, shape.model.context - PROMPT)
 
