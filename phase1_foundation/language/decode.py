@@ -6,7 +6,7 @@ matrices, views are made once, memory is allocated once. Products run in the wei
 else in fp32, where the small operators are no slower and attention on a CPU is faster.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -18,24 +18,35 @@ from torch import Tensor
 
 from phase1_foundation.language.model import KVCache, LanguageModel
 
-Product = Callable[[Tensor], Tensor]
-AHEAD = 16  # how many slots of the cache are taken into view at a time
+AHEAD = 8  # how many slots of the cache are taken into view at a time
 
 
-def product(weight: Float[Tensor, "n m"]) -> Product:
-    """x -> x @ weight.T, by the kernel that measured fastest on a CPU.
+class Product:
+    """x -> x @ weight.T, by the kernel that measured fastest on a CPU for so many rows.
 
-    oneDNN reads a packed weight up to twice as fast, but a call takes it a dozen microseconds: not
-    worth it for small ones in fp32. In bf16 every other way takes them too.
+    oneDNN reads a packed weight up to twice as fast, but a call takes it a dozen microseconds. Less
+    work than that goes to the BLAS in fp32, from bf16 too: the same weights, products more exact.
+    x is expected in `dtype`.
     """
-    half = weight.dtype == torch.bfloat16
-    packs = weight.device.type == "cpu" and torch.backends.mkldnn.is_available()
-    packs = packs and (torch.ops.mkldnn._is_mkldnn_bf16_supported() if half else True)
-    if packs and (half or weight.numel() >= 1 << 17):
-        # Not public, but what torch.compile makes of a linear layer whose weight will not change.
-        packed = torch.ops.mkldnn._reorder_linear_weight(weight)
-        return lambda x: torch.ops.mkldnn._linear_pointwise(x, packed, None, "none", [], "")
-    return partial(torch.mm, mat2=weight.t().contiguous())
+
+    def __init__(self, weight: Float[Tensor, "n m"], rows: int):
+        on_cpu, half = weight.device.type == "cpu", weight.dtype == torch.bfloat16
+        if on_cpu and rows * weight.numel() >= 1 << (17 if half else 20) and _can_pack(half):
+            # Not public, but what torch.compile makes of a linear layer whose weight stays.
+            packed = torch.ops.mkldnn._reorder_linear_weight(weight)
+            self.dtype, multiply = weight.dtype, torch.ops.mkldnn._linear_pointwise
+            self.run = lambda x: multiply(x, packed, None, "none", [], "")
+        else:
+            self.dtype = torch.float32 if on_cpu else weight.dtype
+            self.run = partial(torch.mm, mat2=weight.to(self.dtype).t().contiguous())
+
+    def __call__(self, x: Float[Tensor, "b m"]) -> Float[Tensor, "b n"]:
+        return self.run(x)
+
+
+def _can_pack(half: bool) -> bool:
+    supported = torch.ops.mkldnn._is_mkldnn_bf16_supported
+    return torch.backends.mkldnn.is_available() and (not half or supported())
 
 
 def pairs(x: Tensor, dim: int) -> Tensor:
@@ -56,27 +67,29 @@ class Layer:
 class Decoder:
     """A language model prepared for writing, in the dtype of its weights.
 
-    The matrices are copies: after more training, prepare again.
+    It can write any number of rows, and is fastest for about `rows`. The matrices are copies: after
+    more training, prepare again.
     """
 
     @torch.inference_mode()
-    def __init__(self, model: LanguageModel):
-        self.model, self.dtype = model, model.embed.weight.dtype
+    def __init__(self, model: LanguageModel, rows: int = 1):
+        self.model, self.embed = model, model.embed.weight.detach()
         self.head_dim = model.config.dim // model.config.heads
-        self.layers = [self._layer(block) for block in model.blocks]
-        self.head = product(self._folded(model.head, model.norm).to(self.dtype))
+        self.layers = [self._layer(block, rows) for block in model.blocks]
+        self.head = Product(self._folded(model.head, model.norm), rows)
         rotary, half = model.rotary, self.head_dim // 2
         self.turns = torch.complex(rotary.cos[:, half:].float(), rotary.sin[:, half:].float())
 
-    def _layer(self, block: Any) -> Layer:
+    def _layer(self, block: Any, rows: int) -> Layer:
         qkv = self._grouped(self._folded(block.attn.qkv, block.norm1))
         fc1 = self._folded(block.mlp.fc1, block.norm2)
-        weights = qkv, block.attn.proj.weight, fc1, block.mlp.fc2.weight
-        return Layer(*(product(weight.detach().to(self.dtype)) for weight in weights))
+        weights = qkv, block.attn.proj.weight.detach(), fc1, block.mlp.fc2.weight.detach()
+        return Layer(*(Product(weight, rows) for weight in weights))
 
     def _folded(self, linear: Any, norm: Any) -> Float[Tensor, "n c"]:
         """RMSNorm is gain * sqrt(C) * x / sqrt(x.x + C eps): what is constant, to the matrix."""
-        return linear.weight.float() * norm.weight.float() * self.model.config.dim**0.5
+        folded = linear.weight.float() * norm.weight.float() * self.model.config.dim**0.5
+        return folded.to(linear.weight.dtype)
 
     def _grouped(self, qkv: Float[Tensor, "n c"]) -> Float[Tensor, "n c"]:
         """Rows in the order (query ... query, key, value) of each key head: views need no copy."""
@@ -111,7 +124,6 @@ class Batch:
         # What a step writes to, and how it is looked at.
         self.x = new(rows, c.dim)
         self.x_row, self.x_column = self.x[:, None], self.x[:, :, None]
-        self.normed = new(rows, c.dim, dtype=decoder.dtype)
         self.square, self.eps = new(rows, 1, 1), new(1, 1, 1) + c.dim * c.norm_eps
         self.scale = self.square[:, 0]
         self.qkv = new(rows, heads, group + 2, d)
@@ -122,10 +134,15 @@ class Batch:
         self.query_key = torch.view_as_complex(self.qkv[:, :, : group + 1].unflatten(3, (-1, 2)))
         self.mixed = new(rows * heads, group, d)
         self.mixed_row = self.mixed.view(rows, -1)
-        self.narrow = self.mixed_row.to(decoder.dtype)
         self.fc1 = new(rows, 2 * c.mlp_dim)
         self.gate, self.up = self.fc1.chunk(2, dim=-1)
-        self.hidden = new(rows, c.mlp_dim, dtype=decoder.dtype)
+        # What the products read, each in its own dtype.
+        layer = decoder.layers[0]
+        self.to_qkv = new(rows, c.dim, dtype=layer.qkv.dtype)
+        self.to_fc1 = new(rows, c.dim, dtype=layer.fc1.dtype)
+        self.to_head = new(rows, c.dim, dtype=decoder.head.dtype)
+        self.to_proj = self.mixed_row.to(layer.proj.dtype)
+        self.to_fc2 = new(rows, c.mlp_dim, dtype=layer.fc2.dtype)
 
     @torch.inference_mode()
     def prefill(self, prompts: Sequence[Sequence[int]]) -> Float[Tensor, "b v"]:
@@ -158,29 +175,29 @@ class Batch:
         if self.longest == self.seen:
             self._look_further()
         decoder, rows = self.decoder, self.rows
-        self.x.copy_(decoder.model.embed.weight.index_select(0, tokens))
+        self.x.copy_(decoder.embed.index_select(0, tokens))
         turn = decoder.turns.index_select(0, self.positions).view(rows, 1, 1, -1)
         self.bias.scatter_(3, self.slot, 0.0)
         for layer, keys, values, seen_keys, seen_values in self.work:
-            self.qkv_row.copy_(layer.qkv(self._normed()))
+            self.qkv_row.copy_(layer.qkv(self._normed(self.to_qkv)))
             self.query_key.mul_(turn)
             keys.scatter_(3, self.key_slot, self.key)
             values.scatter_(2, self.value_slot, self.value)
             torch.baddbmm(self.seen_bias, self.query, seen_keys, out=self.scores)
             torch.softmax(self.scores, dim=-1, out=self.scores)
             torch.bmm(self.scores, seen_values, out=self.mixed)
-            self.x.add_(layer.proj(self.narrow.copy_(self.mixed_row)))
-            self.fc1.copy_(layer.fc1(self._normed()))
-            torch.mul(F.silu(self.gate, inplace=True), self.up, out=self.hidden)
-            self.x.add_(layer.fc2(self.hidden))
+            self.x.add_(layer.proj(self.to_proj.copy_(self.mixed_row)))
+            self.fc1.copy_(layer.fc1(self._normed(self.to_fc1)))
+            torch.mul(F.silu(self.gate, inplace=True), self.up, out=self.to_fc2)
+            self.x.add_(layer.fc2(self.to_fc2))
         self.positions.add_(1)
         self.longest += 1
-        return decoder.head(self._normed()).float()
+        return decoder.head(self._normed(self.to_head)).float()
 
-    def _normed(self) -> Float[Tensor, "b c"]:
-        """x / sqrt(x.x + C eps) in the weights' dtype; F.rms_norm takes three times as long."""
+    def _normed(self, out: Float[Tensor, "b c"]) -> Float[Tensor, "b c"]:
+        """x / sqrt(x.x + C eps); F.rms_norm takes three times as long."""
         torch.baddbmm(self.eps, self.x_row, self.x_column, out=self.square).rsqrt_()
-        return torch.mul(self.x, self.scale, out=self.normed)
+        return torch.mul(self.x, self.scale, out=out)
 
     def _look_further(self) -> None:
         """Views of a few slots more than are in use, so that they are seldom made."""

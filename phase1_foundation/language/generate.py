@@ -37,7 +37,7 @@ def stream(
 
     A row's answer does not depend on its neighbours. Who writes often prepares a `Decoder` once.
     """
-    decoder = model if isinstance(model, Decoder) else Decoder(model)
+    decoder = model if isinstance(model, Decoder) else Decoder(model, len(prompts))
     config = decoder.model.config
     lengths = [len(prompt) for prompt in prompts]
     longest, room = max(lengths), config.context - max(lengths)
