@@ -38,10 +38,13 @@ BY_SHARE = Splits(int(SHARE * PLACES), int(2 * SHARE * PLACES))
 
 
 class Census:
-    """Counts documents and finds the cuts; remembers only the places that can become one."""
+    """Counts documents and finds the cuts; remembers only the places that can become one.
 
-    def __init__(self):
-        self.number = 0
+    `held_out` is the share of validation, and again that of test.
+    """
+
+    def __init__(self, held_out: float = HELD_OUT):
+        self.number, self.share = 0, held_out
         self._smallest: list[int] = []
 
     def add(self, identifier: str) -> None:
@@ -54,7 +57,7 @@ class Census:
     @property
     def held_out(self) -> int:
         """Documents in validation, and as many in test."""
-        return max(1, min(round(HELD_OUT * self.number), MOST_HELD_OUT))
+        return max(1, min(round(self.share * self.number), MOST_HELD_OUT))
 
     def splits(self) -> Splits:
         """The cuts; at least three documents must have been counted."""

@@ -93,7 +93,7 @@ DONE = """\
   are emojibase's.
 - A family is what must not be divided between two splits: what differs only in who (man, woman,
   person), in where it faces, in size or in the hour, and what in one of the styles is
-  indistinguishable at 16 pixels (`ALIKE`). Of each group, a twentieth of the families is for
+  indistinguishable at 16 pixels (`ALIKE`). Of each group, a tenth of the families is for
   validation and another one for testing, by the hash of their names.
 """
 
@@ -104,6 +104,7 @@ CODE = re.compile(r"u[0-9a-f]{4}|[a-z]{2}|flag [a-z]{2}|ja .*|.*[a-z]\d.*|.* ([m
 WHO = re.compile(r"\b(man|woman|men|women|person|people|boy|girl)\b")
 HOUR = re.compile(r".*(o’clock|-thirty)")
 SIZES = re.compile(r"\b(medium-small|small|medium|large)\b")
+HELD_OUT = 0.1  # of a group's families, for validation and again for testing
 ALIKE = 36 * 768  # squared distance of 16 x 16 pictures, summed over pixels and colours: 6 levels
 
 
@@ -188,7 +189,7 @@ def unite(concepts: list[dict], pictures: dict[str, dict[str, np.ndarray]]) -> N
 def divide(concepts: list[dict]) -> None:
     """Give each concept its split: that of its family, within the group of the family's first."""
     group = {concept["family"]: concept["group"] for concept in reversed(concepts)}
-    censuses = {name: Census() for name in group.values()}
+    censuses = {name: Census(HELD_OUT) for name in group.values()}
     for name, its_group in group.items():
         censuses[its_group].add(name)
     splits = {name: census.splits() for name, census in censuses.items()}
