@@ -155,6 +155,7 @@ RUNS = {
         "eval",
         {
             "lm": "phase1_foundation.language.commands",
+            "diffusion": "phase1_foundation.diffusion.commands",
             "vision": "phase1_foundation.vision.commands",
         },
     ),
@@ -166,7 +167,13 @@ RUNS = {
             "tokenizer": "phase1_foundation.language.tokenizer_study",
         },
     ),
-    "sample": for_step("sample", {"lm": "phase1_foundation.language.commands"}),
+    "sample": for_step(
+        "sample",
+        {
+            "lm": "phase1_foundation.language.commands",
+            "diffusion": "phase1_foundation.diffusion.commands",
+        },
+    ),
     "export": for_step("export", {"lm": "phase1_foundation.language.commands"}),
     "data": data,
     "report": report,

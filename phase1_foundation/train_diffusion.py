@@ -103,10 +103,10 @@ def main(run: Run, engine=None):
     seed_everything(config.seed)
     shape = {key: getattr(config, key) for key in DiffusionConfig.__dataclass_fields__
              if hasattr(config, key)}  # fmt: skip
-    model = DiffusionModel(DiffusionConfig(classes=len(pictures.classes), **shape))
+    model = DiffusionModel(DiffusionConfig(classes=pictures.classes, **shape))
     samples = SamplesInTraining(model, run.folder)
     history = fit(
-        Denoise(model, config, config.condition_dropout),
+        Denoise(model, config),
         PictureBatches(train.pixels, train.labels, config.batch_size, config.seed,
                        config.augment or None),
         batches(validation.pixels, validation.labels, config.batch_size),

@@ -7,6 +7,7 @@ answer at once.
 """
 
 import dataclasses
+import keyword
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -163,7 +164,7 @@ def describe(config_class: type, *, command: str, presets=None, about: str = "")
     lines.append("keys" + (" (defaults; a preset changes some)" if presets else ""))
     hints = typing.get_type_hints(config_class)
     for field in dataclasses.fields(config_class):
-        name = field.name.upper() if field.name in positional else f"--{field.name}"
+        name = field.name.upper() if field.name in positional else f"--{field.name.rstrip('_')}"
         default = field.default
         if isinstance(default, tuple):
             default = ",".join(map(str, default))
@@ -188,6 +189,7 @@ def _split(config_class: type, arguments: Sequence[str]) -> tuple[list[str], dic
         elif word.startswith("--"):
             key, equals, value = word[2:].partition("=")
             key = key.replace("-", "_")
+            key += "_" if keyword.iskeyword(key) else ""  # --class is the field class_
             if equals:
                 flags[key] = value
             elif hints.get(key) is bool and not (queue and queue[0] in _BOOLEANS):

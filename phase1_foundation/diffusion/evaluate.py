@@ -18,6 +18,10 @@ from phase1_foundation.diffusion.grids import enlarged, grid, png
 from phase1_foundation.diffusion.model import DiffusionModel
 from phase1_foundation.diffusion.objective import Denoise, batches
 from phase1_foundation.diffusion.samplers import falling_times
+from phase1_foundation.train_diffusion import DiffusionTrainConfig
+from shared import hardware
+from shared.artifact import Artifact
+from shared.config import override
 from shared.errors import VermeilError
 from shared.metrics import image_networks
 from shared.metrics.image import nearest_neighbours
@@ -72,9 +76,9 @@ def measure(
             artifact=artifact, preset=preset)
     )  # fmt: skip
     exhibits = [
-        guidance_sheets(draw, model.config.classes),
+        guidance_sheets(draw),
         neighbours(drawn[:SHOWN], train.pixels),
-        denoising(draw, model.config.classes),
+        denoising(draw),
         loss_by_time(model, config, test.pixels, test.labels),
     ]
     return Measured(rows, exhibits)
@@ -154,9 +158,9 @@ def channels_first(pixels: floors.Pixels) -> Tensor:
     return torch.from_numpy(np.array(pixels)).permute(0, 3, 1, 2)
 
 
-def guidance_sheets(draw: Artist, classes: int) -> dict[str, Any]:
+def guidance_sheets(draw: Artist) -> dict[str, Any]:
     """The same seeds at several guidance scales: clearer and less varied from left to right."""
-    labels = torch.arange(4 * SHOWN) % classes
+    labels = torch.arange(4 * SHOWN) % len(draw.model.config.classes)
     items = [
         (f"guidance {scale:g}", sheet(draw(labels, guidance_scale=scale))) for scale in GUIDANCE
     ]
@@ -171,9 +175,10 @@ def neighbours(drawn: floors.Pixels, real: floors.Pixels) -> dict[str, Any]:
     return images("Drawn, and the nearest training picture", [("", sheet(both))], columns=1)
 
 
-def denoising(draw: Artist, classes: int) -> dict[str, Any]:
+def denoising(draw: Artist) -> dict[str, Any]:
     """What the model believes the picture to be, from noise on the left to the end."""
-    model, labels = draw.model, torch.arange(4) % classes
+    model = draw.model
+    labels = torch.arange(4) % len(model.config.classes)
     beliefs: list[Tensor] = []
     with torch.inference_mode():
         condition = model.condition(labels)
@@ -192,13 +197,14 @@ def loss_by_time(
     model: DiffusionModel, config: Any, pixels: floors.Pixels, labels: np.ndarray
 ) -> dict[str, Any]:
     """The error of the network's answer by how much noise there is, on pictures never seen."""
-    objective = Denoise(model, config, condition_dropout=0.0)
+    objective = Denoise(model, config)
     [(x, labels_), *_] = batches(pixels[:BATCH_SIZE], labels[:BATCH_SIZE], BATCH_SIZE)
     middles = (torch.arange(BINS) + 0.5) / BINS
     torch.manual_seed(0)
     with torch.inference_mode():
+        condition = model.condition(labels_)
         losses = [
-            objective.errors(x, labels_, middle.expand(len(x)), torch.randn_like(x)).mean().item()
+            objective.errors(x, condition, middle.expand(len(x)), torch.randn_like(x)).mean().item()
             for middle in middles
         ]
     series = {"held-out pictures": (middles.tolist(), losses)}
@@ -208,3 +214,24 @@ def loss_by_time(
 def sheet(pixels: floors.Pixels) -> bytes:
     """Pictures as one PNG, in rows of nine, each pixel three wide."""
     return png(enlarged(grid(list(pixels), SHOWN), 3))
+
+
+def evaluate(artifact: Artifact) -> list[Row]:
+    """Draw with a published diffusion model and measure again."""
+    import data
+
+    hardware.set_threads(0)
+    manifest = artifact.manifest
+    config = override(DiffusionTrainConfig(), manifest["config"])
+    device, pictures = hardware.device_name(), data.load_pictures(config.data)
+    model = DiffusionModel.from_pretrained(artifact, device)
+    precision = config.precision
+    if precision == "auto":
+        test = arrays(pictures, "test", config.size)
+        batch, *_ = batches(test.pixels[:BATCH_SIZE], test.labels[:BATCH_SIZE], BATCH_SIZE)
+        loss = Denoise(model, config).loss
+        precision, _ = hardware.faster_precision(loss, batch, device=device)
+    return measure(
+        model, pictures, config, artifact=artifact.id, preset=manifest["preset"],
+        precision=precision,
+    ).rows  # fmt: skip

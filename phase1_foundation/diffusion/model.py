@@ -23,10 +23,15 @@ from shared.errors import VermeilError
 
 @dataclass(frozen=True)
 class DiffusionConfig:
-    """The shape of a diffusion model and the path it was trained on."""
+    """The shape of a diffusion model, the path it was trained on and the classes it knows.
+
+    Where no condition was left out in training (`condition_dropout` 0), the model cannot draw
+    without one, which guidance needs.
+    """
 
     size: int
-    classes: int
+    classes: tuple[str, ...]
+    condition_dropout: float = 0.1
     network: Literal["unet", "dit"] = "unet"
     path: Literal["flow", "ddpm"] = "flow"
     prediction: str = "velocity"
@@ -38,7 +43,8 @@ class DiffusionConfig:
     mlp_dim: int = 768
 
     def __post_init__(self):
-        object.__setattr__(self, "widths", tuple(self.widths))  # JSON brings a list
+        for name in ("classes", "widths"):  # JSON brings lists
+            object.__setattr__(self, name, tuple(getattr(self, name)))
         halvings = len(self.widths) - 1 if self.network == "unet" else 0
         if self.size % (self.patch * 2**halvings):
             raise VermeilError(
@@ -81,7 +87,7 @@ class DiffusionModel(nn.Module, Pretrained):
             )
         self.time = nn.Sequential(nn.Linear(256, c.dim), nn.SiLU(), nn.Linear(c.dim, c.dim))
         self.pooled = nn.Linear(c.dim, c.dim)
-        self.labels = nn.Embedding(c.classes, c.dim)
+        self.labels = nn.Embedding(len(c.classes), c.dim)
         self.null = nn.Parameter(torch.zeros(c.dim))  # what stands there when nothing is asked for
         nn.init.normal_(self.labels.weight, std=0.02)
 
@@ -97,7 +103,13 @@ class DiffusionModel(nn.Module, Pretrained):
         return self.network(x_t, vector=vector, tokens=tokens, mask=mask)
 
     def condition(self, labels: Int[Tensor, " b"]) -> Condition:
-        """What class labels ask for."""
+        """What class labels ask for; VermeilError for a label that is no class of the model."""
+        known = len(self.config.classes)
+        if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < known:
+            raise VermeilError(
+                f"class {int(labels.max())} was asked for, the model knows {known}, from 0 on",
+                "train it on a data set with these classes",
+            )
         return Condition(self.labels(labels)[:, None])
 
     def unconditional(self, like: Condition) -> Condition:
@@ -122,6 +134,12 @@ class DiffusionModel(nn.Module, Pretrained):
         Scale 1 is the plain conditional model; more pushes away from what would be drawn unasked.
         Guidance at times inside `interval` alone keeps more variety (Kynkaanniemi et al., 2024).
         """
+        if guidance_scale != 1 and not self.config.condition_dropout:
+            raise VermeilError(
+                f"guidance {guidance_scale:g} needs a model that draws without a condition, and "
+                "this one never trained without",
+                "guidance 1, or train with --condition_dropout 0.1",
+            )
         empty = self.unconditional(condition)
         tokens = torch.cat([condition.tokens, empty.tokens])
         mask = None if condition.mask is None else torch.cat([condition.mask, empty.mask])  # type: ignore[list-item]

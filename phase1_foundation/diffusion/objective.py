@@ -10,37 +10,32 @@ from torch import Tensor
 
 from data.picture_batches import to_pixels, to_tensor
 from phase1_foundation.diffusion.grids import enlarged, grid, png
-from phase1_foundation.diffusion.model import DiffusionModel
+from phase1_foundation.diffusion.model import Condition, DiffusionModel
 from shared.home import write_atomically
 from shared.objective import Objective
 from shared.results import images
-from shared.train_config import TrainConfig
 
 
 class Denoise(Objective):
-    """Answer the path's question at a random time; a tenth of the conditions are left out.
+    """Answer the path's question at a random time; some conditions are left out.
 
     What was left out teaches the unconditional model that guidance needs.
     """
 
     model: DiffusionModel
 
-    def __init__(self, model: DiffusionModel, config: TrainConfig, condition_dropout: float = 0.1):
-        super().__init__(model, config)
-        self.condition_dropout = condition_dropout
-
     def loss(self, batch: Any) -> Float[Tensor, ""]:
         pixels, labels = batch  # (B, 3, H, W), (B,)
         path, n = self.model.path, len(pixels)
         t, noise = path.training_times(n, pixels.device), torch.randn_like(pixels)
-        return (path.weight(t) * self.errors(pixels, labels, t, noise)).mean()
+        dropped = torch.rand(n, device=t.device) < self.model.config.condition_dropout
+        condition = self.model.without(self.model.condition(labels), dropped)
+        return (path.weight(t) * self.errors(pixels, condition, t, noise)).mean()
 
     def errors(
-        self, pixels: Tensor, labels: Tensor, t: Tensor, noise: Tensor
+        self, pixels: Tensor, condition: Condition, t: Tensor, noise: Tensor
     ) -> Float[Tensor, " b"]:
         """Mean squared error of each picture's prediction."""
-        dropped = torch.rand(len(t), device=t.device) < self.condition_dropout
-        condition = self.model.without(self.model.condition(labels), dropped)
         x_t = self.model.path.noisy(pixels, noise, t)
         output = self.model(x_t, t, condition.tokens, condition.mask)
         target = self.model.path.target(pixels, noise, t)
@@ -64,7 +59,7 @@ class SamplesInTraining:
     def __call__(self, step: int) -> dict[str, np.ndarray]:
         """Draw and keep; returns label -> picture for the trackers."""
         device = self.model.null.device
-        labels = torch.arange(self.PICTURES, device=device) % self.model.config.classes
+        labels = torch.arange(self.PICTURES, device=device) % len(self.model.config.classes)
         drawn = self.model.draw(self.model.condition(labels), seeds=range(len(labels)), steps=10)
         sheet = enlarged(grid(list(to_pixels(drawn)), self.COLUMNS), 2)
         self.folder.mkdir(exist_ok=True)

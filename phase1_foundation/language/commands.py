@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 
 from shared.config import option, parse
 from shared.errors import VermeilError
+from shared.remeasure import measure_again
 
 
 @dataclass(frozen=True)
@@ -55,32 +56,9 @@ def sample(arguments: list[str]) -> None:
     print()
 
 
-@dataclass(frozen=True)
-class EvalConfig:
-    """What to measure."""
-
-    POSITIONAL: ClassVar = ("model",)
-
-    model: str = option("lm", "artifact: lm or lm@tiny")
-
-
 def eval(arguments: list[str]) -> None:
     """Score the held-out documents again and put the numbers into the report."""
-    config = parse(EvalConfig, arguments, command="vermeil eval", about=str(eval.__doc__)).config
-    from phase1_foundation.language.evaluate import evaluate
-    from shared.artifact import find
-    from shared.home import home
-    from shared.report import terminal
-    from shared.results import Results
-
-    artifact = find(config.model)
-    rows = evaluate(artifact)
-    print(terminal(rows))
-    run = home() / "runs" / "lm" / artifact.folder.name
-    if (run / "results.json").exists():
-        results = Results.load(run)
-        results.rows = rows
-        results.save(run)
+    measure_again(arguments, about=eval.__doc__, module="phase1_foundation.language.evaluate")
 
 
 @dataclass(frozen=True)

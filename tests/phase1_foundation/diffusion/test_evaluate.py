@@ -30,7 +30,14 @@ def test_a_grid_keeps_every_pixel_in_its_place():
 @pytest.fixture
 def artist():
     torch.manual_seed(0)
-    shape = {"size": 16, "classes": 9, "widths": (8, 16), "heads": 2, "layers": 1, "mlp_dim": 32}
+    shape = {
+        "size": 16,
+        "classes": tuple("abcdefghi"),
+        "widths": (8, 16),
+        "heads": 2,
+        "layers": 1,
+        "mlp_dim": 32,
+    }
     config = SimpleNamespace(
         size=16, seed=0, solver="heun", sampler_steps=2, guidance_scale=1.5, pictures=32,
         networks=("efficientnet_lite0",),
@@ -56,9 +63,9 @@ def test_exhibits_can_be_seen(artist):
     pixels = np.random.default_rng(0).integers(0, 256, (8, 16, 16, 3), dtype=np.uint8)
     by_time = evaluate.loss_by_time(artist.model, artist.config, pixels, np.zeros(8, np.int64))
     assert len(by_time["series"][0]["y"]) == evaluate.BINS
-    strip = evaluate.denoising(artist, 9)
+    strip = evaluate.denoising(artist)
     assert strip["items"][0]["png_base64"]
-    first, *_ = evaluate.guidance_sheets(artist, 9)["items"]
+    first, *_ = evaluate.guidance_sheets(artist)["items"]
     assert first["label"] == "guidance 1"
 
 

@@ -34,7 +34,9 @@ def test_blurring_keeps_the_colour_and_loses_the_detail():
 
 def test_an_untrained_model_draws_noise():
     model = DiffusionModel(
-        DiffusionConfig(size=8, classes=3, widths=(8, 16), heads=2, layers=1, mlp_dim=32, patch=1)
+        DiffusionConfig(
+            size=8, classes=tuple("abc"), widths=(8, 16), heads=2, layers=1, mlp_dim=32, patch=1
+        )
     )
     made = untrained(model, 20).astype(float)
     neighbours = np.corrcoef(made[:, :, 1:].ravel(), made[:, :, :-1].ravel())[0, 1]

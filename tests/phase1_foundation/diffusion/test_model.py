@@ -1,5 +1,7 @@
 """The diffusion model: conditions, guidance, and what the objective measures."""
 
+import dataclasses
+
 import pytest
 import torch
 
@@ -9,7 +11,7 @@ from phase1_foundation.diffusion.objective import Denoise
 from shared.errors import VermeilError
 from shared.train_config import TrainConfig
 
-SMALL = {"size": 8, "classes": 3, "heads": 2, "mlp_dim": 32, "layers": 2}
+SMALL = {"size": 8, "classes": ("cat", "dog", "sun"), "heads": 2, "mlp_dim": 32, "layers": 2}
 CONFIGS = {
     "unet": DiffusionConfig(**SMALL, network="unet", patch=1, widths=(8, 16)),
     "dit": DiffusionConfig(**SMALL, network="dit", patch=2, widths=(16,)),
@@ -124,17 +126,29 @@ def test_the_loss_of_an_untrained_model_is_the_target_s_size():
 
 
 def test_some_conditions_are_left_out_in_training():
-    model = DiffusionModel(CONFIGS["dit"])
     batch = (torch.randn(64, 3, 8, 8), torch.randint(3, (64,)))
-    for parameter in model.parameters():
-        torch.nn.init.normal_(parameter, std=0.1)
     for dropout, reaches_null in ((0.0, False), (1.0, True)):
-        model.zero_grad()
-        Denoise(model, TrainConfig(), dropout).loss(batch).backward()
+        model = DiffusionModel(dataclasses.replace(CONFIGS["dit"], condition_dropout=dropout))
+        for parameter in model.parameters():
+            torch.nn.init.normal_(parameter, std=0.1)
+        Denoise(model, TrainConfig()).loss(batch).backward()
         grad = model.null.grad
         assert (grad is not None and bool(grad.abs().sum() > 0)) == reaches_null
         labels = model.labels.weight.grad
         assert (labels is not None and bool(labels.abs().sum() > 0)) != reaches_null
+
+
+def test_a_class_that_is_not_known_is_refused():
+    with pytest.raises(VermeilError, match="class 3 was asked for, the model knows 3"):
+        awake("dit").condition(torch.tensor([0, 3]))
+
+
+def test_guidance_without_a_null_class_is_refused():
+    model = DiffusionModel(dataclasses.replace(CONFIGS["dit"], condition_dropout=0.0))
+    condition = model.condition(torch.tensor([0]))
+    with pytest.raises(VermeilError, match=r"guidance 2 .*never .*without"):
+        model.draw(condition, seeds=[0], guidance_scale=2.0)
+    assert model.draw(condition, seeds=[0], guidance_scale=1.0).isfinite().all()
 
 
 def test_places_tell_rows_from_columns():

@@ -1,0 +1,78 @@
+"""`vermeil sample diffusion`, `vermeil eval diffusion` and `vermeil bench diffusion`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from shared.config import option, parse
+from shared.errors import VermeilError, nearest
+from shared.remeasure import measure_again
+
+
+@dataclass(frozen=True)
+class SampleConfig:
+    """What to draw, with which model and how."""
+
+    POSITIONAL: ClassVar = ("model",)
+
+    model: str = option("diffusion", "artifact: diffusion, diffusion@tiny or its folder")
+    class_: tuple[str, ...] = option((), "what to draw, one or several; without it all in turn")
+    grid: str = option("grid.png", "file to write")
+    number: int = option(36, "how many pictures", low=1)
+    columns: int = option(9, "pictures in a row", low=1)
+    scale: int = option(3, "screen pixels a pixel", low=1)
+    steps: int = option(20, "steps from noise to picture", low=1)
+    solver: Literal["euler", "heun", "dpm"] = option("heun", "heun asks the network twice a step")
+    guidance_scale: float = option(1.5, "1: none; more: clearer and less varied", low=0)
+    guidance_from: float = option(0.0, "time above which guidance acts", low=0, high=1)
+    guidance_until: float = option(1.0, "time below which guidance acts", low=0, high=1)
+    seed: int = option(0, "of the first picture; the others count on from it", low=0)
+
+
+def sample(arguments: list[str]) -> None:
+    """Draw pictures of some classes and write them as one PNG."""
+    config = parse(
+        SampleConfig, arguments, command="vermeil sample", about=str(sample.__doc__)
+    ).config
+    import torch
+
+    from data.picture_batches import to_pixels
+    from phase1_foundation.diffusion.grids import enlarged, grid, png
+    from phase1_foundation.diffusion.model import DiffusionModel
+    from shared import hardware
+    from shared.artifact import locate
+    from shared.home import write_atomically
+
+    out = Path(config.grid)
+    if not out.parent.is_dir():
+        raise VermeilError(f"there is no folder {out.parent}", f"mkdir {out.parent}")
+    hardware.set_threads(0)
+    model = DiffusionModel.from_pretrained(locate(config.model), hardware.device_name()).eval()
+    chosen = labels_of(config.class_, model.config.classes)
+    labels = torch.tensor([chosen[i % len(chosen)] for i in range(config.number)])
+    drawn = model.draw(
+        model.condition(labels.to(model.null.device)),
+        seeds=range(config.seed, config.seed + config.number),
+        steps=config.steps,
+        solver=config.solver,
+        guidance_scale=config.guidance_scale,
+        interval=(config.guidance_from, config.guidance_until),
+    )
+    sheet = grid(list(to_pixels(drawn)), min(config.columns, config.number))
+    write_atomically(out, png(enlarged(sheet, config.scale)))
+    names = ", ".join(model.config.classes[label] for label in chosen)
+    print(f"wrote {out}: {config.number} pictures of {names}")
+
+
+def labels_of(names: Sequence[str], classes: Sequence[str]) -> list[int]:
+    """The labels of class names; all of them without any."""
+    for name in names:
+        if name not in classes:
+            raise VermeilError(f"the model knows no class '{name}'", nearest(name, list(classes)))
+    return [classes.index(name) for name in names] or list(range(len(classes)))
+
+
+def eval(arguments: list[str]) -> None:
+    """Draw and measure again, beside the floors, and put the numbers into the report."""
+    measure_again(arguments, about=eval.__doc__, module="phase1_foundation.diffusion.evaluate")
