@@ -22,6 +22,7 @@ class LMConfig(TrainConfig):
     tokenizer: str = option("", "artifact to build on; by default the preset's own")
     optimizer: Literal["adamw", "muon"] = option("muon", "muon: for the blocks' matrices")
     learning_rate: float = option(4e-3, "AdamW's peak learning rate", low=0)
+    muon_learning_rate: float = option(0.01, "Muon's peak learning rate", low=0)
     cooldown: float = option(0.6, "last share of the steps, rate falls to 0", low=0, high=1)
     dim: int = option(192, "width of the residual stream", low=8)
     layers: int = option(4, "blocks", low=1)

@@ -17,7 +17,7 @@ class TokenizerConfig:
 
     data: str = option("embedded_text", "a data set, READER@PLACE, or a folder of texts")
     vocab_size: int = option(4096, "pieces, reserved symbols and 256 bytes included", low=300)
-    kind: Literal["unigram", "bpe"] = option("bpe", "how the vocabulary is learned")
+    kind: Literal["unigram", "bpe"] = option("unigram", "how the vocabulary is learned")
     character_coverage: float = option(
         0.9999, "share of characters that get a piece; bytes spell the rest", low=0.98, high=1
     )
