@@ -9,8 +9,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from shared.config import Choice, Preset, option
+from shared.errors import VermeilError, nearest
 from shared.step import Inputs, Run, Step
 from shared.train_config import TrainConfig
+
+
+NETWORKS = ["efficientnet_lite0", "inception_v3"]
 
 
 @dataclass(frozen=True)
@@ -38,11 +42,23 @@ class DiffusionTrainConfig(TrainConfig):
     augment: str = option("", "flip, crop, or nothing")
     pictures: int = option(512, "pictures drawn to be measured", low=16)
     networks: tuple[str, ...] = option(
-        ("efficientnet_lite0",), "that metrics look through: efficientnet_lite0, inception_v3"
+        ("efficientnet_lite0",), f"that metrics look through: {', '.join(NETWORKS)}"
     )
     solver: Literal["euler", "heun", "dpm"] = option("heun", "how they are drawn")
     sampler_steps: int = option(10, "steps in which they are drawn", low=1)
     guidance_scale: float = option(1.5, "1: none; more: clearer and less varied", low=0)
+
+    def check(self) -> None:
+        """Errors that would otherwise come late."""
+        if self.guidance_scale != 1 and not self.condition_dropout:
+            raise VermeilError(
+                f"guidance {self.guidance_scale:g} needs a model that draws without a class, which "
+                "--condition_dropout 0 never trains",
+                "--guidance_scale 1, or --condition_dropout 0.1",
+            )
+        for network in self.networks:
+            if network not in NETWORKS:
+                raise VermeilError(f"there is no network '{network}'", nearest(network, NETWORKS))
 
 
 DAY = "2026-11-21"  # of the recorded runs
@@ -104,7 +120,7 @@ def main(run: Run, engine=None):
     shape = {key: getattr(config, key) for key in DiffusionConfig.__dataclass_fields__
              if hasattr(config, key)}  # fmt: skip
     model = DiffusionModel(DiffusionConfig(classes=pictures.classes, **shape))
-    samples = SamplesInTraining(model, run.folder)
+    samples = SamplesInTraining(model, run.folder, config.guidance_scale)
     history = fit(
         Denoise(model, config),
         PictureBatches(train.pixels, train.labels, config.batch_size, config.seed,

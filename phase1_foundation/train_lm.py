@@ -53,7 +53,7 @@ PRESETS = {
         "10 s", "noise: it only tests the way", DAY, seconds=10, memory_gb=0.8, disk_mb=5,
     ),
     "tiny": Preset(
-        LMConfig(steps=900, batch_size=8),
+        LMConfig(steps=900, batch_size=16, context=128),
         "3 min", "about 1.6 bits a byte", DAY, seconds=200, memory_gb=2, disk_mb=60,
     ),
     "small": Preset(

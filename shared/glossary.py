@@ -48,6 +48,10 @@ METRICS = {
         "inception score",
         "Whether each generated picture is clearly something and all together are varied.",
     ),
+    "precision": ("precision", "Share of generated pictures that lie among the real ones."),
+    "recall": ("recall", "Share of real pictures that lie among the generated ones."),
+    "lpips": ("LPIPS", "How different two pictures look, as a network trained on judgements sees."),
+    "pictures_per_second": ("pictures per second", "How fast the model draws."),
     "accuracy": ("accuracy", "Share of cases in which the first answer is right."),
     "top_1_accuracy": ("top-1 accuracy", "Share of pictures whose likeliest class is right."),
     "top_5_accuracy": ("top-5 accuracy", "Share of pictures with the right class in the top five."),
@@ -99,6 +103,9 @@ METRICS = {
     "peak_memory_mb": ("peak memory", "The most memory that was in use at once."),
 }
 
+# Networks that metrics of pictures look through, where it is not the Inception of the literature.
+NETWORKS = {"efficientnet_lite0": "EfficientNet-lite0"}
+
 # Floors, ceilings and references: what the number beside the run's own stands for.
 BASELINES = {
     "bytes": ("bytes", "a tokenizer that takes every byte for a token"),
@@ -133,7 +140,26 @@ BASELINES = {
 
 def metric_label(name: str) -> str:
     """How a metric is written: `bleu_4` -> BLEU-4; unknown ones by their words."""
-    return METRICS.get(name, (name.replace("_", " "), ""))[0]
+    base, network = _through(name)
+    label = METRICS.get(base, (base.replace("_", " "), ""))[0]
+    return f"{label} ({network})" if network else label
+
+
+def metric_meaning(name: str) -> str:
+    """What a metric says, in a sentence or two; empty for unknown ones."""
+    base, network = _through(name)
+    meaning = METRICS.get(base, ("", ""))[1]
+    if network and meaning:
+        return f"{meaning} Seen through {network}: not to be compared with other networks' numbers."
+    return meaning
+
+
+def _through(name: str) -> tuple[str, str]:
+    """`kid_efficientnet_lite0` -> kid, EfficientNet-lite0; other names as they are."""
+    for network, label in NETWORKS.items():
+        if name.endswith(f"_{network}"):
+            return name.removesuffix(f"_{network}"), label
+    return name, ""
 
 
 def baseline_label(name: str) -> str:

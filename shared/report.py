@@ -14,7 +14,7 @@ from typing import Any
 
 from shared.charts import bars, decimals_of, duration, is_compared, line_chart, number
 from shared.errors import VermeilError
-from shared.glossary import BASELINES, METRICS, baseline_label, metric_label
+from shared.glossary import BASELINES, baseline_label, metric_label, metric_meaning
 from shared.home import home, write_atomically
 from shared.results import FILE, SCHEMA, Results, Row, beats_floor, strongest_floor
 
@@ -191,9 +191,11 @@ def page(results: Sequence[Results], missing: Sequence[str] = ()) -> str:
         lstrip_blocks=True,
     )
     charts = (bars, decimals_of, is_compared, line_chart)
-    words = (summary, comparison, machine, day, reuse_sentence, metric_label, baseline_label)
-    environment.globals |= {function.__name__: function for function in (*charts, *words)}
-    environment.globals |= {"metrics": METRICS, "baselines": BASELINES}
+    words = (summary, comparison, machine, day, reuse_sentence)
+    terms = (metric_label, metric_meaning, baseline_label)
+    functions = (*charts, *words, *terms)
+    environment.globals |= {function.__name__: function for function in functions}
+    environment.globals["baselines"] = BASELINES
     environment.filters |= {"number": number, "duration": duration}
     rows = [row for found in results for row in found.rows]
     met = {name for row in rows for name in (*row.baselines, *row.ceilings)}

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 # Before the modules are imported: their annotations of shapes become checks.
-CHECKED = ["shared.nn", "phase1_foundation.language", "phase1_foundation.vision"]
+CHECKED = ["shared.nn", "phase1_foundation"]
 jaxtyping.install_import_hook(CHECKED, "beartype.beartype")
 os.environ["HF_HUB_OFFLINE"] = "1"
 torch.set_num_threads(1)

@@ -38,7 +38,7 @@ def sample(arguments: list[str]) -> None:
     import torch
 
     from data.picture_batches import to_pixels
-    from phase1_foundation.diffusion.grids import enlarged, grid, png
+    from shared.grids import enlarged, grid, png
     from phase1_foundation.diffusion.model import DiffusionModel
     from shared import hardware
     from shared.artifact import locate
@@ -76,3 +76,29 @@ def labels_of(names: Sequence[str], classes: Sequence[str]) -> list[int]:
 def eval(arguments: list[str]) -> None:
     """Draw and measure again, beside the floors, and put the numbers into the report."""
     measure_again(arguments, about=eval.__doc__, module="phase1_foundation.diffusion.evaluate")
+
+
+@dataclass(frozen=True)
+class BenchConfig:
+    """What to time and how long."""
+
+    POSITIONAL: ClassVar = ("step",)
+
+    step: str = option("diffusion", "what to time")
+    shapes: tuple[str, ...] = option(
+        ("unet_tiny", "dit_16px", "dit_small"), "which networks, one or several"
+    )
+    rounds: int = option(3, "turns of every candidate", low=1)
+    steps: int = option(8, "training steps a turn", low=3)
+    batch_size: int = option(64, "pictures a training step", low=1)
+    pictures: int = option(16, "pictures drawn a turn", low=1)
+    sampler_steps: int = option(10, "steps from noise to picture", low=1)
+    threads: int = option(0, "CPU threads; 0 takes every core", low=0)
+
+
+def bench(arguments: list[str]) -> None:
+    """Time training and drawing beside `diffusers`' networks of the same shape, in turns."""
+    config = parse(BenchConfig, arguments, command="vermeil bench", about=str(bench.__doc__)).config
+    from phase1_foundation.diffusion.bench import table
+
+    table(config)

@@ -14,7 +14,7 @@ from torch import Tensor
 from data.picture_batches import to_pixels
 from data.pictures import PictureData, arrays
 from phase1_foundation.diffusion import floors
-from phase1_foundation.diffusion.grids import enlarged, grid, png
+from shared.grids import enlarged, grid, png
 from phase1_foundation.diffusion.model import DiffusionModel
 from phase1_foundation.diffusion.objective import Denoise, batches
 from phase1_foundation.diffusion.samplers import falling_times
@@ -161,9 +161,8 @@ def channels_first(pixels: floors.Pixels) -> Tensor:
 def guidance_sheets(draw: Artist) -> dict[str, Any]:
     """The same seeds at several guidance scales: clearer and less varied from left to right."""
     labels = torch.arange(4 * SHOWN) % len(draw.model.config.classes)
-    items = [
-        (f"guidance {scale:g}", sheet(draw(labels, guidance_scale=scale))) for scale in GUIDANCE
-    ]
+    scales = GUIDANCE if draw.model.config.condition_dropout else (1.0,)
+    items = [(f"guidance {scale:g}", sheet(draw(labels, guidance_scale=scale))) for scale in scales]
     return images("What it draws, by guidance", items, columns=2)
 
 

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from data.picture_batches import to_pixels, to_tensor
-from phase1_foundation.diffusion.grids import enlarged, grid, png
+from shared.grids import enlarged, grid, png
 from phase1_foundation.diffusion.model import Condition, DiffusionModel
 from shared.home import write_atomically
 from shared.objective import Objective
@@ -53,14 +53,18 @@ class SamplesInTraining:
 
     PICTURES, COLUMNS = 18, 9
 
-    def __init__(self, model: DiffusionModel, folder: Path):
+    def __init__(self, model: DiffusionModel, folder: Path, guidance_scale: float):
         self.model, self.folder = model, folder / "samples"
+        self.guidance_scale = guidance_scale
 
     def __call__(self, step: int) -> dict[str, np.ndarray]:
         """Draw and keep; returns label -> picture for the trackers."""
         device = self.model.null.device
         labels = torch.arange(self.PICTURES, device=device) % len(self.model.config.classes)
-        drawn = self.model.draw(self.model.condition(labels), seeds=range(len(labels)), steps=10)
+        drawn = self.model.draw(
+            self.model.condition(labels), seeds=range(len(labels)), steps=10,
+            guidance_scale=self.guidance_scale,
+        )  # fmt: skip
         sheet = enlarged(grid(list(to_pixels(drawn)), self.COLUMNS), 2)
         self.folder.mkdir(exist_ok=True)
         write_atomically(self.folder / f"{step:07}.png", png(sheet))

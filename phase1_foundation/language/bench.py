@@ -5,12 +5,9 @@ Both train in bf16 autocast on the same batches in one run, in turns: ours throu
 """
 
 import itertools
-import tempfile
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -24,8 +21,16 @@ from phase1_foundation.language.model import LanguageModel, LanguageModelConfig
 from phase1_foundation.language.objective import NextToken
 from phase1_foundation.train_lm import LMConfig
 from shared import hardware
-from shared.benchmark import conditions, interleaved, matrix_peak
-from shared.training import fit
+from shared.benchmark import (
+    beside,
+    conditions,
+    heading,
+    interleaved,
+    matrix_peak,
+    now,
+    seconds_a_step,
+    time_fit,
+)
 
 
 @dataclass(frozen=True)
@@ -51,7 +56,7 @@ def table(config: BenchConfig) -> None:
     hardware.set_threads(config.threads)
     peak = matrix_peak(torch.bfloat16)
     print(f"{hardware.cpu_name()}, {conditions()}; matrix peak in bf16 GFLOP/s, best so far\n")
-    print(f"{'':<38}{'ours':>12}{'transformers':>14}{'ratio':>7}")
+    print(heading("transformers"))
     for name, shape in SHAPES.items():
         seconds = interleaved(training(shape, config.steps), config.rounds)
         rate = {who: shape.tokens / s for who, s in seconds.items()}
@@ -73,8 +78,7 @@ def table(config: BenchConfig) -> None:
 
 def show(name: str, rate: dict[str, float]) -> None:
     """One line of the table."""
-    ours, peer = rate["ours"], rate["transformers"]
-    print(f"{name:<38}{ours:>12,.0f}{peer:>14,.0f}{ours / peer:>7.2f}", flush=True)
+    print(beside(name, rate["ours"], rate["transformers"]), flush=True)
 
 
 def training_flops(shape: Shape) -> float:
@@ -87,43 +91,34 @@ def training_flops(shape: Shape) -> float:
 
 
 def training(shape: Shape, steps: int) -> dict[str, Callable[[], float]]:
-    """One turn of each: seconds a step over `steps` steps, the first two left out."""
+    """One turn of each: seconds a step over `steps` steps, those left out that `time_fit` does."""
     batches = TokenWindows(
         torch.randint(shape.model.vocab_size, (50_000,)).numpy(), shape.model.context,
         shape.batch_size, seed=0,
     )  # fmt: skip
 
     def ours(compiled: bool = False) -> float:
-        marks: list[float] = []
-
-        def mark(step: int) -> dict[str, str]:
-            marks.append(time.perf_counter())
-            return {}
-
         config = LMConfig(
             steps=steps, batch_size=shape.batch_size, optimizer="adamw", precision="bf16",
-            sample_every=1, checkpoint_every=steps, trackers=(), compile=compiled,
+            checkpoint_every=steps, trackers=(), compile=compiled,
             threads=torch.get_num_threads(),
         )  # fmt: skip
-        with tempfile.TemporaryDirectory() as folder:
-            fit(NextToken(LanguageModel(shape.model), config), batches, [], folder=Path(folder),
-                name="bench", unit="tokens", amount_per_step=shape.tokens, sample=mark,
-                quiet=True)  # fmt: skip
-        return (marks[-1] - marks[1]) / (len(marks) - 2)
+        objective = NextToken(LanguageModel(shape.model), config)
+        return time_fit(objective, batches, unit="tokens", amount=shape.tokens).step
 
     def transformers() -> float:
         model = llama(LanguageModel(shape.model)).train()
         optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
-        marks = []
+        starts = []
         for step in range(steps):
+            starts.append(now())
             tokens = batches.rows(step, slice(None))[:, :-1]
             with torch.autocast("cpu", torch.bfloat16):
                 loss = model(tokens, labels=tokens).loss
             loss.backward()
             optimizer.step()
             optimizer.zero_grad()
-            marks.append(time.perf_counter())
-        return (marks[-1] - marks[1]) / (len(marks) - 2)
+        return seconds_a_step(starts)
 
     candidates = {"ours": ours, "transformers": transformers}
     if hardware.has_compiler():

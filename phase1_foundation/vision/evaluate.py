@@ -13,7 +13,7 @@ from torch import Tensor
 
 from data.picture_batches import to_tensor
 from data.pictures import SPLITS, PictureArrays, PictureData, arrays
-from phase1_foundation.diffusion.grids import enlarged, png
+from shared.grids import enlarged, png
 from phase1_foundation.vision.encoders import Encoder, load, untrained
 from phase1_foundation.vision.objective import evenly
 from phase1_foundation.vision.probes import (

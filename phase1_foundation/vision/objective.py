@@ -11,7 +11,7 @@ from torch import Tensor
 
 from data.picture_batches import to_pixels, to_tensor
 from data.pictures import PictureArrays
-from phase1_foundation.diffusion.grids import enlarged, grid, png
+from shared.grids import enlarged, grid, png
 from phase1_foundation.vision.encoders import Encoder, take_over
 from phase1_foundation.vision.mae import MaskedAutoencoder
 from phase1_foundation.vision.vit import VisionTransformer

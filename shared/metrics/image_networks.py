@@ -62,7 +62,7 @@ class FeatureNetwork:
         """
         if self.name == "inception_v3":
             return name
-        return f"{'is' if name == 'inception_score' else name}_{self.name}"
+        return f"{name}_{self.name}"
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from shared.charts import (
     tick_labels,
 )
 from shared.errors import VermeilError
-from shared.glossary import METRICS
+from shared.glossary import METRICS, metric_label, metric_meaning
 from shared.results import Results, Row, audio, curve, images, table, texts
 
 HARDWARE = {
@@ -598,6 +598,14 @@ def test_every_metric_of_the_design_is_explained():
         label, sentence = METRICS[name]
         assert label
         assert sentence.endswith(".")
+
+
+def test_a_metric_names_the_network_it_looked_through():
+    assert metric_label("kid_efficientnet_lite0") == "KID (EfficientNet-lite0)"
+    meaning = metric_meaning("kid_efficientnet_lite0")
+    assert meaning.startswith(METRICS["kid"][1]) and "EfficientNet-lite0" in meaning
+    assert metric_label("kid") == "KID" and metric_meaning("kid") == METRICS["kid"][1]
+    assert metric_label("new_thing") == "new thing" and metric_meaning("new_thing") == ""
 
 
 def test_the_front_door_can_import_it_quickly():

@@ -10,7 +10,7 @@ from PIL import Image
 
 import data
 from phase1_foundation.diffusion import evaluate
-from phase1_foundation.diffusion.grids import GAP, enlarged, grid, png
+from shared.grids import GAP, enlarged, grid, png
 from phase1_foundation.diffusion.model import DiffusionConfig, DiffusionModel
 from shared.errors import VermeilError
 

@@ -223,7 +223,7 @@ def test_only_inception_gives_metrics_their_bare_names():
     other = replace(CORNERS, name="efficientnet_lite0")
     assert tuple(map(other.metric, names)) == (
         "fid_efficientnet_lite0", "kid_efficientnet_lite0", "precision_efficientnet_lite0",
-        "recall_efficientnet_lite0", "is_efficientnet_lite0",
+        "recall_efficientnet_lite0", "inception_score_efficientnet_lite0",
     )  # fmt: skip
 
 
