@@ -29,9 +29,9 @@ WALK = ("tokenizer", "lm")  # what `vermeil run` walks: steps whose tiny run bea
 COMMANDS = {  # name -> what it does, and how it is called
     "run": ("walk every step that is not done yet", "run [smoke|tiny|small|base|large]"),
     "train": ("make one step's artifact", "train STEP [PRESET] [--key value ...]"),
-    "eval": ("measure an artifact again", "eval lm"),
-    "bench": ("time it beside its peers", "bench lm"),
-    "sample": ("write with a trained model", 'sample lm "She had been"'),
+    "eval": ("measure an artifact again", "eval lm|diffusion|vision"),
+    "bench": ("time it beside its peers", "bench lm|diffusion|pictures|..."),
+    "sample": ("write or draw with a trained model", 'sample lm "She had been"'),
     "export": ("take a model elsewhere", "export lm --to hf --out DIR"),
     "data": ("data sets: list, prepare, show", "data list"),
     "report": ("results as JSON, Markdown and one HTML page", "report"),
@@ -163,6 +163,8 @@ RUNS = {
         "bench",
         {
             "lm": "phase1_foundation.language.commands",
+            "diffusion": "phase1_foundation.diffusion.commands",
+            "pictures": "data.loading_bench",
             "shakespeare": "phase1_foundation.language.shakespeare",
             "tokenizer": "phase1_foundation.language.tokenizer_study",
         },

@@ -35,6 +35,8 @@ PICTURES = {
     "noto_pictures": "data.noto_pictures:NotoPictures",
     "cifar_10": "data.cifar_10:Cifar10",
     "fashion_mnist": "data.fashion_mnist:FashionMnist",
+    "tuxpaint": "data.tuxpaint:TuxPaint",
+    "openclipart": "data.openclipart:OpenClipart",
 }
 # Name -> "module:class"; the class is called with the place of what it reads.
 TEXT_READERS = {
@@ -47,6 +49,8 @@ PICTURE_READERS = {
     "coco": "data.coco:Coco",
     "imagenet": "data.imagenet:ImageNet",
     "webdataset": "data.image_shards:WebDataset",
+    "laion": "data.laion:Laion",
+    "hub_pictures": "data.hub_pictures:HubPictures",
 }
 
 DATASETS = TEXTS | PICTURES

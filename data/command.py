@@ -22,6 +22,10 @@ NAME is one of
                         val2017/
   imagenet@FOLDER       train/ with a folder per wnid, val/ flat, ILSVRC2012_devkit_t12/
   webdataset@FOLDER     its .tar shards with jpg (png, webp), cls, txt and json members, streamed
+  laion@PLACE           a list of links with captions (LAION's .parquet, Conceptual Captions' .tsv,
+                        SBU's .json), which img2dataset downloads; or the folder that it wrote
+  hub_pictures@OWNER/NAME  pictures of the Hub, streamed; /CONFIGURATION, @REVISION and
+                        #image=A,label=B,text=C,split=D may follow
   FOLDER or FILE        your own .txt, .jsonl and .parquet, with a "/" or a suffix in its name;
                         or pictures in a folder per class
 The same word goes behind --data of the training commands. Documents are divided into training,

@@ -13,7 +13,6 @@ from shared.errors import VermeilError, nearest
 from shared.step import Inputs, Run, Step
 from shared.train_config import TrainConfig
 
-
 NETWORKS = ["efficientnet_lite0", "inception_v3"]
 
 
@@ -87,7 +86,7 @@ PRESETS = {
     "base": Preset(
         DiffusionTrainConfig(
             data="cifar_10", network="unet", patch=1, widths=(128, 256, 512), res_blocks=3,
-            layers=8, heads=8, mlp_dim=2048, steps=40_000, batch_size=512, warmup=500,
+            layers=8, heads=8, mlp_dim=2048, steps=30_000, batch_size=512, warmup=500,
             augment="flip", ema=0.9999, pictures=50_000, sampler_steps=20, validate_every=1000,
             networks=("inception_v3",),
             checkpoint_every=1000, sample_every=2000, compile=True,

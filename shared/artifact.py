@@ -263,7 +263,8 @@ def read_config(path: Path, config_class: type) -> Any:
     for key in values:
         if key not in names:
             raise VermeilError(f"{path} has the unknown key '{key}'", nearest(key, names))
+    lists = {key: tuple(value) for key, value in values.items() if isinstance(value, list)}
     try:
-        return config_class(**values)
+        return config_class(**values | lists)
     except TypeError as error:
         raise VermeilError(f"{path} is incomplete ({error})") from None

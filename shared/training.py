@@ -116,7 +116,7 @@ def fit(
         stop,
     ]
     with warnings.catch_warnings():
-        _silence_lightning()
+        _silence_advice()
         trackers = make_trackers(config.trackers, folder, f"{name}-{folder.name}", resume_step)
         trainer = _trainer(config, engine, machine["precision"], callbacks, trackers)
         loader = _loader(train, config, trainer, resume_step)
@@ -281,10 +281,14 @@ def _loader(train: Batches, config: TrainConfig, trainer: pl.Trainer, step: int)
     )
 
 
-def _silence_lightning() -> None:
-    """Lightning's advice on workers and loggers is answered by design; its banner is noise."""
+def _silence_advice() -> None:
+    """Lightning's advice on workers and loggers is answered by design; its banner is noise.
+
+    So is what the compiler says of a CUDA toolkit where there is no card.
+    """
     import logging
 
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     logging.getLogger("lightning_fabric").setLevel(logging.ERROR)
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module=r"pytorch_lightning|lightning_fabric")

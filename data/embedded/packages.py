@@ -97,7 +97,9 @@ def unpack(package: Package, blob: bytes) -> dict[str, bytes]:
         members = _ar_members(blob)
         blob = next(content for name, content in members.items() if name.startswith("data.tar"))
     with tarfile.open(fileobj=io.BytesIO(blob)) as archive:
-        files = ((member.name, archive.extractfile(member)) for member in archive)
+        # Links are left out: to follow one back, all before it would be unpacked again.
+        members = (member for member in archive if member.isreg())
+        files = ((member.name, archive.extractfile(member)) for member in members)
         return {name.removeprefix("./"): file.read() for name, file in files if file}
 
 

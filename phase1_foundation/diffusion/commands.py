@@ -38,10 +38,10 @@ def sample(arguments: list[str]) -> None:
     import torch
 
     from data.picture_batches import to_pixels
-    from shared.grids import enlarged, grid, png
     from phase1_foundation.diffusion.model import DiffusionModel
     from shared import hardware
     from shared.artifact import locate
+    from shared.grids import enlarged, grid, png
     from shared.home import write_atomically
 
     out = Path(config.grid)

@@ -14,7 +14,6 @@ from torch import Tensor
 from data.picture_batches import to_pixels
 from data.pictures import PictureData, arrays
 from phase1_foundation.diffusion import floors
-from shared.grids import enlarged, grid, png
 from phase1_foundation.diffusion.model import DiffusionModel
 from phase1_foundation.diffusion.objective import Denoise, batches
 from phase1_foundation.diffusion.samplers import falling_times
@@ -23,6 +22,7 @@ from shared import hardware
 from shared.artifact import Artifact
 from shared.config import override
 from shared.errors import VermeilError
+from shared.grids import enlarged, grid, png
 from shared.metrics import image_networks
 from shared.metrics.image import nearest_neighbours
 from shared.metrics.image_evaluation import (

@@ -43,8 +43,6 @@ class DiffusionConfig:
     mlp_dim: int = 768
 
     def __post_init__(self):
-        for name in ("classes", "widths"):  # JSON brings lists
-            object.__setattr__(self, name, tuple(getattr(self, name)))
         halvings = len(self.widths) - 1 if self.network == "unet" else 0
         if self.size % (self.patch * 2**halvings):
             raise VermeilError(
@@ -92,7 +90,7 @@ class DiffusionModel(nn.Module, Pretrained):
         nn.init.normal_(self.labels.weight, std=0.02)
 
     def forward(
-        self, x_t: Pictures, t: Time, tokens: Float[Tensor, "b s c"],
+        self, x_t: Pictures, t: Time, tokens: Float[Tensor, "b s d"],
         mask: Bool[Tensor, "b s"] | None = None,
     ) -> Pictures:  # fmt: skip
         """The path's prediction at noisy pictures x_t, given a condition."""

@@ -9,8 +9,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from data.picture_batches import to_pixels, to_tensor
-from shared.grids import enlarged, grid, png
 from phase1_foundation.diffusion.model import Condition, DiffusionModel
+from shared.grids import enlarged, grid, png
 from shared.home import write_atomically
 from shared.objective import Objective
 from shared.results import images

@@ -13,7 +13,6 @@ from torch import Tensor
 
 from data.picture_batches import to_tensor
 from data.pictures import SPLITS, PictureArrays, PictureData, arrays
-from shared.grids import enlarged, png
 from phase1_foundation.vision.encoders import Encoder, load, untrained
 from phase1_foundation.vision.objective import evenly
 from phase1_foundation.vision.probes import (
@@ -26,6 +25,7 @@ from phase1_foundation.vision.probes import (
 from shared import hardware, results
 from shared.artifact import Artifact
 from shared.errors import VermeilError
+from shared.grids import enlarged, png
 from shared.results import Row
 
 BATCH_SIZE = 256

@@ -11,12 +11,12 @@ from torch import Tensor
 
 from data.picture_batches import to_pixels, to_tensor
 from data.pictures import PictureArrays
-from shared.grids import enlarged, grid, png
 from phase1_foundation.vision.encoders import Encoder, take_over
 from phase1_foundation.vision.mae import MaskedAutoencoder
 from phase1_foundation.vision.vit import VisionTransformer
 from shared import results
 from shared.artifact import Artifact
+from shared.grids import enlarged, grid, png
 from shared.objective import Objective
 from shared.train_config import TrainConfig
 

@@ -77,7 +77,7 @@ def test_preparing_pictures_counts_them_by_class(capsys):
     main(["prepare", "embedded_pictures_sample"])
     rows = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert ["class", "split", "pictures", "texts"] in rows
-    assert ["all", "train", "258"] in [row[:3] for row in rows]
+    assert ["all", "train", "232"] in [row[:3] for row in rows]
 
 
 def test_show_looks_at_pictures_of_each_class_and_style_first(width, capsys):

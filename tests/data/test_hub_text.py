@@ -47,9 +47,9 @@ def test_a_folder_in_the_hubs_layout_is_streamed_without_a_network(tmp_path):
 
 
 def test_the_name_says_configuration_and_revision():
-    data = HubText(Path("allenai/c4/en@v1"))
+    data = HubText(Path("allenai/c4/en@v1")).hub
     assert (data.repository, data.configuration, data.asked_revision) == ("allenai/c4", "en", "v1")
-    data = HubText(Path("us/tales"))
+    data = HubText(Path("us/tales")).hub
     assert (data.repository, data.configuration, data.asked_revision) == ("us/tales", None, "")
 
 

@@ -10,9 +10,9 @@ from PIL import Image
 
 import data
 from phase1_foundation.diffusion import evaluate
-from shared.grids import GAP, enlarged, grid, png
 from phase1_foundation.diffusion.model import DiffusionConfig, DiffusionModel
 from shared.errors import VermeilError
+from shared.grids import GAP, enlarged, grid, png
 
 
 def test_a_grid_keeps_every_pixel_in_its_place():
