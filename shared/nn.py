@@ -65,11 +65,13 @@ def attend(
 ) -> Float[Tensor, "b h t d"]:
     """softmax(query key^T / sqrt(d)) value (Vaswani et al., 2017, eq. 1).
 
-    Training on a CPU spells it out in matrix products: the fused kernel is made for long sequences,
-    and its backward pass takes three to six times as long on short ones (docs/log.md).
+    On a CPU it is spelled out in matrix products for training and in bf16: the fused kernel is made
+    for long sequences and for fp32. On short ones its backward pass takes three to six times as
+    long, and its bf16 three times (docs/log.md).
     """
     (b, h, t, d), s, group = query.shape, key.shape[2], query.shape[1] // key.shape[1]
-    if query.device.type != "cpu" or not torch.is_grad_enabled() or s > LONGEST_IN_PRODUCTS:
+    products = torch.is_grad_enabled() or (query.dtype == torch.bfloat16 and t > 1)
+    if query.device.type != "cpu" or not products or s > LONGEST_IN_PRODUCTS:
         return F.scaled_dot_product_attention(
             query, key, value, attn_mask=mask, is_causal=causal, enable_gqa=group > 1
         )
