@@ -31,7 +31,7 @@ class DiffusionTrainConfig(TrainConfig):
     layers: int = option(6, "blocks", low=1)
     heads: int = option(3, "attention heads", low=1)
     mlp_dim: int = option(768, "width inside the feed-forward layers", low=8)
-    optimizer: Literal["adamw", "muon"] = option("muon", "muon: for the blocks' matrices")
+    optimizer: Literal["adamw", "muon"] = option("muon", "muon: for hidden matrices")
     learning_rate: float = option(2e-3, "AdamW's peak learning rate", low=0)
     weight_decay: float = option(0.01, "pull of matrices towards zero", low=0)
     ema: float = option(

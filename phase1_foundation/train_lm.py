@@ -20,7 +20,7 @@ class LMConfig(TrainConfig):
 
     data: str = option("embedded_text", "a data set, READER@PLACE, or a folder of texts")
     tokenizer: str = option("", "artifact to build on; by default the preset's own")
-    optimizer: Literal["adamw", "muon"] = option("muon", "muon: for the blocks' matrices")
+    optimizer: Literal["adamw", "muon"] = option("muon", "muon: for hidden matrices")
     learning_rate: float = option(4e-3, "AdamW's peak learning rate", low=0)
     muon_learning_rate: float = option(0.01, "Muon's peak learning rate", low=0)
     cooldown: float = option(0.6, "last share of the steps, rate falls to 0", low=0, high=1)

@@ -39,7 +39,7 @@ class VisionConfig(TrainConfig):
     augment: Literal["", "flip", "crop", "resized_crop", "strong"] = option(
         "crop", "how training pictures are changed"
     )
-    optimizer: Literal["adamw", "muon"] = option("muon", "muon: for the blocks' matrices")
+    optimizer: Literal["adamw", "muon"] = option("muon", "muon: for hidden matrices")
     learning_rate: float = option(2e-3, "AdamW's peak learning rate", low=0)
     cooldown: float = option(0.6, "last share of the steps, rate falls to 0", low=0, high=1)
     batch_size: int = option(64, "pictures per optimizer step, over all processes", low=1)

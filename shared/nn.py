@@ -162,7 +162,11 @@ class PatchEmbed(nn.Module):
         return self.proj(x).flatten(2).transpose(1, 2)
 
 
-class Block(nn.Module):
+class Hidden(nn.Module):
+    """What lies between a model's first and last layer: its matrices are for Muon."""
+
+
+class Block(Hidden):
     """Pre-norm residual block: x + attn(norm1(x)), then x + mlp(norm2(x))."""
 
     def __init__(self, norm1: nn.Module, attn: nn.Module, norm2: nn.Module, mlp: nn.Module):

@@ -1,4 +1,4 @@
-"""Optimizer and schedule: AdamW, or Muon for the matrices inside blocks and AdamW for the rest."""
+"""Optimizer and schedule: AdamW, or Muon for the hidden matrices and AdamW for the rest."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
-from shared.nn import Block
+from shared.nn import Hidden
 from shared.train_config import TrainConfig
 
 
@@ -17,8 +17,9 @@ def make_optimizer(model: nn.Module, config: TrainConfig) -> Optimizer:
     trained = [p for p in model.parameters() if p.requires_grad]
     inner = []
     if config.optimizer == "muon":
-        blocks = [module for module in model.modules() if isinstance(module, Block)]
-        inner = [p for block in blocks for p in block.parameters() if p.dim() == 2]
+        hidden = [module for module in model.modules() if isinstance(module, Hidden)]
+        matrices = [p for module in hidden for p in module.parameters() if p.dim() >= 2]
+        inner = list(dict.fromkeys(matrices))  # some hidden modules lie in others
     held = {id(p) for p in inner}
     rest = [p for p in trained if id(p) not in held]
     groups = [
@@ -67,8 +68,9 @@ def orthogonalize(matrices: Tensor) -> Tensor:
 
 
 class Muon(Optimizer):
-    """Momentum, orthogonalized (Jordan et al., 2024), on 2-D weights.
+    """Momentum, orthogonalized (Jordan et al., 2024), on matrices and convolutions.
 
+    A convolution (out, in, h, w) is the matrix (out, in h w) of what it does to one patch.
     The step is scaled by sqrt(max(1, rows / columns)), so that its effect on a layer's output does
     not depend on the layer's shape. torch.optim.Muon computes the same, one matrix at a time; here
     matrices of a shape go together, which small models need.
@@ -99,8 +101,9 @@ class Muon(Optimizer):
         averages = [self._momentum(matrix) for matrix in matrices]
         torch._foreach_lerp_(averages, gradients, 1 - momentum)
         nesterov = torch._foreach_lerp(gradients, averages, momentum)
-        updates = orthogonalize(torch.stack(list(nesterov))).unbind()
-        rows, columns = matrices[0].shape
+        flat = torch.stack([update.flatten(1) for update in nesterov])  # (N, rows, columns)
+        updates = [u.view_as(m) for u, m in zip(orthogonalize(flat), matrices, strict=True)]
+        _, rows, columns = flat.shape
         torch._foreach_mul_(matrices, 1 - lr * weight_decay)
         torch._foreach_add_(matrices, updates, alpha=-lr * max(1, rows / columns) ** 0.5)
 

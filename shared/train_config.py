@@ -13,7 +13,7 @@ class TrainConfig:
     steps: int = option(1000, "optimizer steps in all", low=1)
     batch_size: int = option(16, "examples per optimizer step, over all processes", low=1)
     accumulate: int = option(1, "parts a batch is computed in, to save memory", low=1)
-    optimizer: Literal["adamw", "muon"] = option("adamw", "muon: for the blocks' matrices")
+    optimizer: Literal["adamw", "muon"] = option("adamw", "muon: for hidden matrices")
     learning_rate: float = option(1e-3, "AdamW's peak learning rate", low=0)
     muon_learning_rate: float = option(0.02, "Muon's peak learning rate", low=0)
     warmup: int = option(50, "steps of linear warm-up", low=0)

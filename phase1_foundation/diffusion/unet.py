@@ -13,10 +13,10 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from phase1_foundation.diffusion.dit import ConditionedBlocks, sincos_places, zero_init
-from shared.nn import init_weights
+from shared.nn import Hidden, init_weights
 
 
-class ResBlock(nn.Module):
+class ResBlock(Hidden):
     """Two convolutions beside a shortcut; the vector scales and shifts between them."""
 
     def __init__(self, channels: int, out: int, vector_dim: int):
@@ -37,7 +37,7 @@ class ResBlock(nn.Module):
         return self.shortcut(x) + y
 
 
-class Level(nn.Module):
+class Level(Hidden):
     """One resolution: down through its blocks, `inner` at half of it, up beside what was kept."""
 
     def __init__(self, width: int, below: int, blocks: int, vector_dim: int, inner: nn.Module):

@@ -42,6 +42,17 @@ def test_muon_is_torchs_own():
         torch.testing.assert_close(a, b, atol=2e-3, rtol=0)
 
 
+def test_a_convolution_is_the_matrix_of_a_patch():
+    torch.manual_seed(0)
+    kernel = nn.Parameter(torch.randn(6, 4, 3, 3))
+    matrix = nn.Parameter(kernel.detach().flatten(1).clone())
+    kernel.grad = torch.randn(6, 4, 3, 3)
+    matrix.grad = kernel.grad.flatten(1)
+    for parameter in (kernel, matrix):
+        Muon([parameter], lr=0.1, momentum=0.95, weight_decay=0.1).step()
+    assert torch.equal(kernel.flatten(1), matrix)
+
+
 def model() -> nn.Module:
     torch.manual_seed(0)
     block = Block(nn.RMSNorm(8), Attention(8, 2), nn.RMSNorm(8), SwiGLU(8, 16))
