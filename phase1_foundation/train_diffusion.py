@@ -21,14 +21,14 @@ class DiffusionTrainConfig(TrainConfig):
     """The model's shape, its path from noise, its pictures and how it is trained and measured."""
 
     data: str = option("embedded_pictures", "a data set, READER@PLACE, or a folder of pictures")
-    size: int = option(32, "pixels a side", low=8)
+    size: int = option(16, "pixels a side", low=8)
     network: Literal["unet", "dit"] = option("unet", "convolutions around blocks, or blocks alone")
     path: Literal["flow", "ddpm"] = option("flow", "flow: a straight line from noise to picture")
     prediction: str = option("velocity", "flow: velocity or x; ddpm: epsilon or x")
-    patch: int = option(2, "pixels a side that enter the network as one", low=1)
+    patch: int = option(1, "pixels a side that enter the network as one", low=1)
     widths: tuple[int, ...] = option((64, 192), "of the U-Net's levels; the last is the blocks'")
     res_blocks: int = option(1, "convolution blocks at each level, down and up", low=1)
-    layers: int = option(6, "blocks", low=1)
+    layers: int = option(3, "blocks", low=1)
     heads: int = option(3, "attention heads", low=1)
     mlp_dim: int = option(768, "width inside the feed-forward layers", low=8)
     optimizer: Literal["adamw", "muon"] = option("muon", "muon: for hidden matrices")
@@ -43,9 +43,9 @@ class DiffusionTrainConfig(TrainConfig):
     networks: tuple[str, ...] = option(
         ("efficientnet_lite0",), f"that metrics look through: {', '.join(NETWORKS)}"
     )
-    solver: Literal["euler", "heun", "dpm"] = option("heun", "how they are drawn")
+    solver: Literal["euler", "heun", "dpm"] = option("dpm", "how they are drawn")
     sampler_steps: int = option(10, "steps in which they are drawn", low=1)
-    guidance_scale: float = option(1.5, "1: none; more: clearer and less varied", low=0)
+    guidance_scale: float = option(2.5, "1: none; more: clearer and less varied", low=0)
 
     def check(self) -> None:
         """Errors that would otherwise come late."""
@@ -64,19 +64,19 @@ DAY = "2026-11-21"  # of the recorded runs
 PRESETS = {
     "smoke": Preset(
         DiffusionTrainConfig(
-            data="embedded_pictures_sample", size=16, widths=(16, 32), layers=1, heads=2,
+            data="embedded_pictures_sample", size=16, patch=2, widths=(16, 32), layers=1, heads=2,
             mlp_dim=64, batch_size=16, steps=20, warmup=5, validate_every=10, checkpoint_every=10,
             sample_every=10, pictures=32, sampler_steps=4, threads=1, precision="fp32",
         ),
         "10 s", "noise: it only tests the way", seconds=10, memory_gb=1, disk_mb=5,
     ),
     "tiny": Preset(
-        DiffusionTrainConfig(steps=700, batch_size=64, validate_every=100, sample_every=200),
-        "3 min", "coloured shapes", seconds=200, memory_gb=2, disk_mb=80,
+        DiffusionTrainConfig(steps=1400, batch_size=32, validate_every=200, sample_every=350),
+        "3 min", "small emoji-like pictures", seconds=200, memory_gb=2, disk_mb=80,
     ),
     "small": Preset(
         DiffusionTrainConfig(
-            network="dit", patch=2, widths=(256,), layers=8, heads=4, mlp_dim=1024, steps=6000,
+            size=32, network="dit", patch=2, widths=(256,), layers=8, heads=4, mlp_dim=1024, steps=6000,
             batch_size=64, pictures=2048, sampler_steps=20, validate_every=250,
             networks=("inception_v3", "efficientnet_lite0"),
             checkpoint_every=250, sample_every=500, compile=True,
@@ -85,7 +85,7 @@ PRESETS = {
     ),
     "base": Preset(
         DiffusionTrainConfig(
-            data="cifar_10", network="unet", patch=1, widths=(128, 256, 512), res_blocks=3,
+            data="cifar_10", size=32, network="unet", patch=1, widths=(128, 256, 512), res_blocks=3,
             layers=8, heads=8, mlp_dim=2048, steps=30_000, batch_size=512, warmup=500,
             augment="flip", ema=0.9999, pictures=50_000, sampler_steps=20, validate_every=1000,
             networks=("inception_v3",),
