@@ -25,7 +25,7 @@ STEPS = {  # the curriculum in order: name -> the module that defines STEP
     "diffusion": "phase1_foundation.train_diffusion",
     "vision": "phase1_foundation.train_vision",
 }
-WALK = ("tokenizer", "lm")  # what `vermeil run` walks: steps whose tiny run beats its floors
+WALK = ("tokenizer", "lm", "diffusion")  # by `vermeil run`: steps whose tiny beats its floors
 COMMANDS = {  # name -> what it does, and how it is called
     "run": ("walk every step that is not done yet", "run [smoke|tiny|small|base|large]"),
     "train": ("make one step's artifact", "train STEP [PRESET] [--key value ...]"),
@@ -64,6 +64,7 @@ def run(arguments: list[str]) -> None:
     main(arguments, [step(name) for name in WALK])
     if "--help" not in arguments and "--dry-run" not in arguments:
         print('\nnext: vermeil sample lm "The people"')
+        print("      vermeil sample diffusion --class flags --grid flags.png")
 
 
 TRAIN_HELP = f"""usage: vermeil train STEP [PRESET] [--config FILE] [--key value ...] [engine]

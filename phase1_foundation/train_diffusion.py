@@ -68,16 +68,16 @@ PRESETS = {
             mlp_dim=64, batch_size=16, steps=20, warmup=5, validate_every=10, checkpoint_every=10,
             sample_every=10, pictures=32, sampler_steps=4, threads=1, precision="fp32",
         ),
-        "10 s", "noise: it only tests the way", seconds=10, memory_gb=1, disk_mb=5,
+        "10 s", "noise: it only tests the way", DAY, seconds=10, memory_gb=1, disk_mb=5,
     ),
     "tiny": Preset(
         DiffusionTrainConfig(steps=1400, batch_size=32, validate_every=200, sample_every=350),
-        "3 min", "small emoji-like pictures", seconds=200, memory_gb=2, disk_mb=80,
+        "4 min", "small emoji-like pictures", DAY, seconds=240, memory_gb=2, disk_mb=80,
     ),
     "small": Preset(
         DiffusionTrainConfig(
-            size=32, network="dit", patch=2, widths=(256,), layers=8, heads=4, mlp_dim=1024, steps=6000,
-            batch_size=64, pictures=2048, sampler_steps=20, validate_every=250,
+            size=32, network="dit", patch=2, widths=(256,), layers=8, heads=4, mlp_dim=1024,
+            steps=6000, batch_size=64, pictures=2048, sampler_steps=20, validate_every=250,
             networks=("inception_v3", "efficientnet_lite0"),
             checkpoint_every=250, sample_every=500, compile=True,
         ),
@@ -92,6 +92,16 @@ PRESETS = {
             checkpoint_every=1000, sample_every=2000, compile=True,
         ),
         "25 min on one large GPU", "CIFAR-10", memory_gb=40, disk_mb=3000,
+    ),
+    "large": Preset(
+        DiffusionTrainConfig(
+            data="imagenet@imagenet", size=64, network="dit", patch=4, widths=(1024,), layers=24,
+            heads=16, mlp_dim=4096, steps=200_000, batch_size=1024, warmup=2000, augment="flip",
+            ema=0.9999, optimizer="adamw", learning_rate=2e-4, pictures=50_000, sampler_steps=20,
+            networks=("inception_v3",), validate_every=2000, checkpoint_every=1000,
+            sample_every=5000, compile=True,
+        ),
+        "2 days on 8 large GPUs", "ImageNet at 64 pixels", memory_gb=60, disk_mb=20_000,
     ),
 }  # fmt: skip
 
