@@ -60,7 +60,7 @@ class Shape:
 
 
 SHAPES = {  # the presets' own, and between them a DiT of the small one's kind
-    "unet_tiny": Shape(DiffusionConfig(32, CLASSES), peer_widths=(64, 128)),
+    "unet_tiny": Shape(DiffusionConfig(16, CLASSES, patch=1, layers=3), peer_widths=(64, 80)),
     "dit_16px": Shape(
         DiffusionConfig(16, CLASSES, network="dit", widths=(192,), layers=6, heads=3, mlp_dim=768)
     ),
@@ -276,7 +276,7 @@ class Peer(nn.Module):
                 block_out_channels=shape.peer_widths, layers_per_block=c.res_blocks,
                 down_block_types=("DownBlock2D",) * levels, up_block_types=("UpBlock2D",) * levels,
                 attention_head_dim=c.dim // c.heads, resnet_time_scale_shift="scale_shift",
-                num_class_embeds=classes,
+                num_class_embeds=classes, norm_num_groups=16,
             )  # fmt: skip
 
     def forward(self, x: Tensor, t: Tensor, labels: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from jaxtyping import UInt8
 from data.picture_batches import to_pixels, to_tensor
 from phase1_foundation.diffusion.model import DiffusionModel
 
-Pixels = UInt8[np.ndarray, "n h w 3"]
+Pixels = UInt8[np.ndarray, "_n _h _w 3"]
 
 
 def pca_gaussian(pixels: Pixels, n: int, seed: int = 0, components: int = 256) -> Pixels:
@@ -35,4 +35,4 @@ def untrained(model: DiffusionModel, n: int) -> Pixels:
     torch.manual_seed(0)
     fresh = DiffusionModel(model.config).eval()
     condition = fresh.condition(torch.zeros(n, dtype=torch.long))
-    return to_pixels(fresh.draw(condition, seeds=range(n), steps=1, guidance_scale=1))
+    return to_pixels(fresh.draw(condition, seeds=range(n), steps=1, guidance_scale=1.0))
