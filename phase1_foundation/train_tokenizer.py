@@ -29,8 +29,8 @@ SAMPLE = TokenizerConfig(data="embedded_sample", vocab_size=1024)
 FULL = TokenizerConfig()
 PRESETS = {
     "smoke": Preset(SAMPLE, "4 s", "3 bytes a token", DAY, seconds=4, memory_gb=0.5, disk_mb=1),
-    "tiny": Preset(FULL, "8 s", "4 bytes a token", DAY, seconds=8, memory_gb=1, disk_mb=1),
-    "small": Preset(FULL, "8 s", "4 bytes a token", DAY, seconds=8, memory_gb=1, disk_mb=1),
+    "tiny": Preset(FULL, "12 s", "4 bytes a token", DAY, seconds=12, memory_gb=1, disk_mb=1),
+    "small": Preset(FULL, "12 s", "4 bytes a token", DAY, seconds=12, memory_gb=1, disk_mb=1),
     "base": Preset(TokenizerConfig(vocab_size=32_768), "minutes", "4.5 bytes a token",
                    memory_gb=8, disk_mb=3),
     "large": Preset(TokenizerConfig(vocab_size=65_536), "minutes", "4.7 bytes a token",
