@@ -25,7 +25,7 @@ STEPS = {  # the curriculum in order: name -> the module that defines STEP
     "diffusion": "phase1_foundation.train_diffusion",
     "vision": "phase1_foundation.train_vision",
 }
-WALK = ("tokenizer", "lm", "diffusion")  # by `vermeil run`: steps whose tiny beats its floors
+WALK = ("tokenizer", "lm", "diffusion", "vision")  # `vermeil run`: their tiny beats its floors
 COMMANDS = {  # name -> what it does, and how it is called
     "run": ("walk every step that is not done yet", "run [smoke|tiny|small|base|large]"),
     "train": ("make one step's artifact", "train STEP [PRESET] [--key value ...]"),

@@ -65,7 +65,7 @@ def test_help_answers_at_once(step, tmp_path):
 
 def test_the_walk_leaves_artifacts_and_a_report(walked):
     report = json.loads((walked / "reports" / "latest" / "report.json").read_text())
-    assert {row["step"] for row in report["rows"]} == {"tokenizer", "lm", "diffusion"}
+    assert {row["step"] for row in report["rows"]} == {"tokenizer", "lm", "diffusion", "vision"}
     manifest = json.loads(next(walked.glob("artifacts/phase1/lm/*/manifest.json")).read_text())
     [parent] = manifest["parents"]
     assert parent["id"].startswith("phase1/tokenizer@smoke-")
@@ -79,7 +79,7 @@ def test_the_walk_leaves_artifacts_and_a_report(walked):
 def test_a_second_walk_skips_what_is_done_and_is_quick(walked):
     start = time.perf_counter()
     done = command("run", "smoke", home=walked)
-    assert done.stdout.count("done before") == 3
+    assert done.stdout.count("done before") == 4
     assert time.perf_counter() - start < 15
 
 
@@ -92,7 +92,7 @@ def test_a_damaged_artifact_is_made_again(walked):
     assert lm_alone.returncode == 0, "the language model carries its own tokenizer"
     done = command("run", "smoke", home=walked)
     assert done.returncode == 0
-    assert done.stdout.count("done before") == 2, "the new tokenizer has the content of the old"
+    assert done.stdout.count("done before") == 3, "the new tokenizer has the content of the old"
 
 
 def test_variations_leave_the_preset_alone(walked, tmp_path):
@@ -105,7 +105,7 @@ def test_variations_leave_the_preset_alone(walked, tmp_path):
         done = command("train", *words, home=walked)
         assert done.returncode == 0, done.stderr
     done = command("run", "smoke", home=walked)
-    assert done.stdout.count("done before") == 3
+    assert done.stdout.count("done before") == 4
     report = json.loads((walked / "reports" / "latest" / "report.json").read_text())
     shown = {row["artifact"] for row in report["rows"] if row["step"] == "lm"}
     manifests = [json.loads(p.read_text()) for p in walked.glob("artifacts/phase1/lm/*/man*")]
@@ -121,7 +121,7 @@ def test_variations_leave_the_preset_alone(walked, tmp_path):
 def test_a_dry_run_plans_and_does_nothing(tmp_path):
     done = command("run", "tiny", "--dry-run", home=tmp_path)
     assert done.returncode == 0
-    steps = ("tokenizer", "lm", "diffusion")
+    steps = ("tokenizer", "lm", "diffusion", "vision")
     for word in (*steps, "to do", "GB of memory", "MB of disk", "in all about"):
         assert word in done.stdout
     assert list(tmp_path.iterdir()) == []

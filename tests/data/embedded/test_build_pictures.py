@@ -68,7 +68,7 @@ def test_families_are_divided_within_their_groups():
     divide(concepts)
     for group in "ab":
         found = [c["split"] for c in concepts[:-1] if c["group"] == group]
-        assert [found.count(split) for split in ("train", "validation", "test")] == [54, 3, 3]
+        assert [found.count(split) for split in ("train", "validation", "test")] == [48, 6, 6]
     assert concepts[0]["split"] == concepts[-1]["split"]
 
 
