@@ -66,7 +66,7 @@ PRESETS = {
     ),
     "tiny": Preset(
         VisionConfig(steps=1500, validate_every=150, sample_every=500),
-        "90 s", "0.69 of the groups right", DAY, seconds=90, memory_gb=2, disk_mb=60,
+        "2 min", "two thirds of the groups right", DAY, seconds=120, memory_gb=2, disk_mb=60,
     ),
     "small": Preset(
         VisionConfig(
