@@ -53,7 +53,8 @@ class Reference:
         step, loss, low, high = (outside or points)[-1]
         place = "outside" if outside else "inside"
         text = f"validation loss {loss:.3f} at step {step:,} lies {place} the reference band "
-        text += f"{low:.3f}-{high:.3f} ({self.runs} runs, {self.recorded}, {self.hardware})"
+        runs = "1 run" if self.runs == 1 else f"{self.runs} runs"
+        text += f"{low:.3f}-{high:.3f} ({runs}, {self.recorded}, {self.hardware})"
         return {"normal": not outside, "text": text}
 
 

@@ -25,6 +25,7 @@ from phase1_foundation.vision.probes import (
 from shared import hardware, results
 from shared.artifact import Artifact
 from shared.errors import VermeilError
+from shared.glossary import metric_label
 from shared.grids import enlarged, png
 from shared.results import Row
 
@@ -128,7 +129,9 @@ def class_table(right: dict[str, Tensor], labels: Tensor, classes: Sequence[str]
             rows.append(
                 [name, int(of.sum()), *(x[of].float().mean().item() for x in right.values())]
             )
-    return results.table("Accuracy by class", ["class", "test pictures", *right], rows)
+    return results.table(
+        "Accuracy by class", ["class", "test pictures", *map(metric_label, right)], rows
+    )
 
 
 def look_alikes(features: dict[str, Features], splits: dict[str, PictureArrays]) -> dict[str, Any]:

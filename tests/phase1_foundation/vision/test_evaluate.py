@@ -75,7 +75,7 @@ def test_exhibits(make_vit, colours):
     assert [row[0] for row in table["rows"]] == list(colours.classes)
     assert sum(row[1] for row in table["rows"]) == 25
     knn = next(row for row in found.rows if row.metric == "knn_accuracy")
-    column = table["columns"].index("knn_accuracy")
+    column = table["columns"].index("k-NN accuracy")
     mean = sum(row[1] * row[column] for row in table["rows"]) / 25
     assert mean == pytest.approx(knn.value)
 
