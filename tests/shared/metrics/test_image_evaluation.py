@@ -80,7 +80,7 @@ def test_scores_are_those_of_the_metrics(reference):
     kid = found["kid_toy"]
     assert (kid.value, kid.low, kid.high) == kernel_inception_distance(pooled, real)
     assert found["fid_toy"].value == pytest.approx(frechet_distance(pooled, real))
-    assert found["is_toy"].value == inception_score(logits)[0]
+    assert found["inception_score_toy"].value == inception_score(logits)[0]
 
 
 def test_the_order_of_pictures_matters_to_no_metric_but_the_inception_score(reference):
@@ -98,14 +98,14 @@ def test_every_score_is_a_row(reference):
         row = Row(metric=name, **rest, **vars(score), baselines=floor)
         assert row.n == 50
         assert "toy (toy 1)" in row.protocol
-        if name != "is_toy":
+        if name != "inception_score_toy":
             assert row.protocol.startswith("50 against 600 real pictures")
             assert row.better == ("lower" if name in ("kid_toy", "fid_toy") else "higher")
     assert beats_floor(Row(metric="kid_toy", **rest, **vars(found["kid_toy"]), baselines=floor))
 
 
 def test_kid_leads_where_pictures_are_few(reference, monkeypatch):
-    names = ["kid_toy", "fid_toy", "precision_toy", "recall_toy", "is_toy"]
+    names = ["kid_toy", "fid_toy", "precision_toy", "recall_toy", "inception_score_toy"]
     assert [*evaluate_pictures(scenes(49, 1), reference)] == names
     monkeypatch.setattr(evaluation, "KID_LEADS_BELOW", 50)
     assert [*evaluate_pictures(scenes(49, 1), reference)] == names
