@@ -2,13 +2,6 @@
 
 import io
 import json
-import os
-import re
-import subprocess
-import sys
-import textwrap
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import chain
 from pathlib import Path
 
@@ -22,9 +15,6 @@ from data.hub_pictures import HubPictures
 from data.pictures import SPLITS, arrays
 from data.splits import BY_SHARE
 from shared.errors import VermeilError
-
-ROOT = Path(__file__).resolve().parents[2]
-REVISION = "5f3c" * 10
 
 
 def png(grey: int) -> bytes:
@@ -200,108 +190,36 @@ def test_the_first_ones_are_shown(tmp_path):
     assert "cat  [train/0, 6 x 4 pixels, cat]" in lines[1]
 
 
-def asked_for(name: str, endpoint: str, home: Path) -> str:
-    """What a process of its own says of a data set; the endpoint is read when it starts."""
-    code = f"""
-        from data import load_pictures
-        from shared.errors import VermeilError
-        try:
-            data = load_pictures("hub_pictures@{name}")
-            last = list(data.pictures("train"))[-1]
-            print(data.hub.revision, data.licence, last.id, last.texts, last.pixels.max())
-        except VermeilError as error:
-            print(error)
-        """
-    environment = os.environ | {
-        "HF_ENDPOINT": endpoint,
-        "HF_HUB_OFFLINE": "0",
-        "HF_HOME": str(home / "hf"),
-        "VERMEIL_HOME": str(home),
-        "NO_PROXY": "127.0.0.1",
-    }
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)],
-        cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
-
-
-class Hub(BaseHTTPRequestHandler):
-    """A Hub with one data set, us/pets: a parquet, given in the pieces that are asked for."""
-
-    content = b""
-    name = "data/train-00000-of-00001.parquet"
-
-    def do_GET(self):
-        path = self.path.partition("?")[0]
-        api = "/api/datasets/us/pets"
-        if path in (api, f"{api}/revision/{REVISION}"):
-            card = {"license": "mit"}
-            siblings = [{"rfilename": self.name}]
-            self.answer({"id": "us/pets", "sha": REVISION, "siblings": siblings, "cardData": card})
-        elif path.startswith(f"{api}/tree/{REVISION}"):
-            inside = path.removeprefix(f"{api}/tree/{REVISION}").strip("/")
-            file = {"type": "file", "path": self.name, "oid": "1" * 40, "size": len(self.content)}
-            folder = {"type": "directory", "path": "data", "oid": "0" * 40, "size": 0}
-            self.answer([file if inside else folder])
-        elif path == f"{api}/paths-info/{REVISION}":
-            self.answer([])
-        elif path == f"/datasets/us/pets/resolve/{REVISION}/{self.name}":
-            self.answer(self.content, **{"ETag": '"1"', "X-Repo-Commit": REVISION})
-        else:
-            code = "EntryNotFound" if "us/pets" in path else "RepoNotFound"
-            self.answer({"error": "not found"}, status=404, **{"X-Error-Code": code})
-
-    do_HEAD = do_GET  # noqa: N815
-
-    def do_POST(self):
-        self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        file = {"type": "file", "path": self.name, "oid": "1" * 40, "size": len(self.content)}
-        self.answer([file])
-
-    def answer(self, content, status=200, **headers):
-        body = content if isinstance(content, bytes) else json.dumps(content).encode()
-        asked = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
-        if asked and isinstance(content, bytes):
-            start, end = int(asked[1]), int(asked[2] or len(body) - 1)
-            status, headers["Content-Range"] = 206, f"bytes {start}-{end}/{len(body)}"
-            body = body[start : end + 1]
-        self.send_response(status)
-        for name, value in {**headers, "Content-Length": str(len(body))}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
-
-    def log_message(self, *arguments):
-        """Say nothing."""
+ASK = """
+    from data import load_pictures
+    from shared.errors import VermeilError
+    try:
+        data = load_pictures("hub_pictures@{}")
+        last = list(data.pictures("train"))[-1]
+        print(data.hub.revision, data.licence, last.id, last.texts, last.pixels.max())
+    except VermeilError as error:
+        print(error)
+    """
 
 
 @pytest.fixture
-def endpoint(monkeypatch, tmp_path):
-    path = next(pets(tmp_path / "made", number=5).iterdir())
-    monkeypatch.setattr(Hub, "content", path.read_bytes())
-    with ThreadingHTTPServer(("127.0.0.1", 0), Hub) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
+def pets_on_a_hub(hub, tmp_path):
+    [path] = pets(tmp_path / "made", number=5).iterdir()
+    return hub("us/pets", {f"data/{path.name}": path.read_bytes()})
 
 
-def test_a_data_set_of_the_hub(endpoint, tmp_path):
-    said = asked_for("us/pets", endpoint, tmp_path)
-    assert said == f"{REVISION} mit train/4 ('cat',) 4"
+def test_a_data_set_of_the_hub(pets_on_a_hub):
+    said = pets_on_a_hub.says(ASK.format("us/pets"))
+    assert said == f"{pets_on_a_hub.revision} mit train/4 ('cat',) 4"
 
 
-def test_a_data_set_that_the_hub_does_not_have(endpoint, tmp_path):
-    said = asked_for("us/cats", endpoint, tmp_path)
+def test_a_data_set_that_the_hub_does_not_have(pets_on_a_hub):
+    said = pets_on_a_hub.says(ASK.format("us/cats"))
     assert said.startswith("hub_pictures@us/cats cannot be had: the Hub has no such data set")
     assert "spell it hub_pictures@OWNER/NAME" in said
 
 
-def test_a_hub_that_cannot_be_reached(tmp_path):
-    said = asked_for("us/pets", "http://127.0.0.1:9", tmp_path)
+def test_a_hub_that_cannot_be_reached(hub):
+    said = hub().says(ASK.format("us/pets"))
     assert said.startswith("hub_pictures@us/pets cannot be had: the Hub cannot be reached (")
     assert said.endswith("hub_pictures@./FOLDER")

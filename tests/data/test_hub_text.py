@@ -1,13 +1,7 @@
 """The Hub: a data set of a local folder, one from a Hub on this machine, and no Hub at all."""
 
 import json
-import os
-import subprocess
-import sys
-import textwrap
-import threading
 from collections import Counter
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -17,9 +11,6 @@ from data.hub_text import HubText
 from data.splits import BY_SHARE
 from data.text import SPLITS, Document
 from shared.errors import VermeilError
-
-ROOT = Path(__file__).resolve().parents[2]
-REVISION = "5f3c" * 10
 
 
 def rows(path, number, **more):
@@ -92,117 +83,41 @@ def test_a_file_that_is_cut_short(tmp_path):
         everything(HubText(tmp_path / "tales"))
 
 
-def asked_for(name: str, endpoint: str, home: Path) -> str:
-    """What a process of its own says of a data set; the endpoint is read when it starts."""
-    code = f"""
-        from collections import Counter
-        from pathlib import Path
-        from data.hub_text import HubText
-        from shared.errors import VermeilError
-        data = HubText(Path("{name}"))
-        try:
-            documents = list(data._read(lambda identifier: True, Counter()))
-            print(data.version, data.licence, len(documents), documents[-1].text)
-        except VermeilError as error:
-            print(error)
-        """
-    environment = os.environ | {
-        "HF_ENDPOINT": endpoint,
-        "HF_HUB_OFFLINE": "0",
-        "HF_HOME": str(home / "hf"),
-        "VERMEIL_HOME": str(home),
-        "NO_PROXY": "127.0.0.1",
-    }
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)],
-        cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
-
-
-class Hub(BaseHTTPRequestHandler):
-    """A Hub with one data set, us/tales; the requests are those of `datasets`.
-
-    Its owner works on it: after the first answer there is a newer revision, which is another one.
+ASK = """
+    from collections import Counter
+    from pathlib import Path
+    from data.hub_text import HubText
+    from shared.errors import VermeilError
+    data = HubText(Path("{}"))
+    try:
+        documents = list(data._read(lambda identifier: True, Counter()))
+        print(data.version, data.licence, len(documents), documents[-1].text)
+    except VermeilError as error:
+        print(error)
     """
-
-    revisions = iter(())
-
-    files = {  # noqa: RUF012
-        "data/train.jsonl": b"".join(b'{"text": "Tale %d."}\n' % row for row in range(1, 301)),
-        "data/validation.jsonl": b'{"text": "Held out."}\n',
-    }
-
-    def do_GET(self):
-        path = self.path.partition("?")[0]
-        api = "/api/datasets/us/tales"
-        resolve = f"/datasets/us/tales/resolve/{REVISION}/"
-        if path in (api, f"{api}/revision/{REVISION}"):
-            sha = REVISION if path != api else next(self.revisions, "0" * 40)
-            siblings = [{"rfilename": name} for name in self.files]
-            card = {"license": "mit"}
-            self.answer({"id": "us/tales", "sha": sha, "siblings": siblings, "cardData": card})
-        elif path.startswith(f"{api}/tree/{REVISION}"):
-            folder = path.removeprefix(f"{api}/tree/{REVISION}").strip("/")
-            self.answer(self.tree(folder))
-        elif path.startswith(resolve) and path.removeprefix(resolve) in self.files:
-            content = self.files[path.removeprefix(resolve)]
-            self.answer(content, **{"ETag": '"1"', "X-Repo-Commit": REVISION})
-        else:
-            code = "EntryNotFound" if "us/tales" in path else "RepoNotFound"
-            self.answer({"error": "not found"}, status=404, **{"X-Error-Code": code})
-
-    do_HEAD = do_GET  # noqa: N815
-
-    def tree(self, folder):
-        if not folder:
-            return [{"type": "directory", "path": "data", "oid": "0" * 40, "size": 0}]
-        return [
-            {"type": "file", "path": name, "oid": "1" * 40, "size": len(content)}
-            for name, content in self.files.items()
-        ]
-
-    def answer(self, content, status=200, **headers):
-        body = content if isinstance(content, bytes) else json.dumps(content).encode()
-        self.send_response(status)
-        for name, value in {**headers, "Content-Length": str(len(body))}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        if self.command == "GET":
-            self.wfile.write(body)
-
-    def log_message(self, *arguments):
-        """Say nothing."""
+TALES = {
+    "data/train.jsonl": b"".join(b'{"text": "Tale %d."}\n' % row for row in range(1, 301)),
+    "data/validation.jsonl": b'{"text": "Held out."}\n',
+}
 
 
-@pytest.fixture
-def endpoint(monkeypatch):
-    monkeypatch.setattr(Hub, "revisions", iter([REVISION]))
-    with ThreadingHTTPServer(("127.0.0.1", 0), Hub) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
+def test_a_data_set_of_the_hub_is_read_at_the_revision_that_it_answers_with(hub):
+    made = hub("us/tales", TALES)
+    assert made.says(ASK.format("us/tales")) == f"{made.revision} mit 300 Tale 300."
 
 
-def test_a_data_set_of_the_hub_is_read_at_the_revision_that_it_answers_with(endpoint, tmp_path):
-    assert asked_for("us/tales", endpoint, tmp_path) == f"{REVISION} mit 300 Tale 300."
+def test_a_revision_can_be_asked_for(hub):
+    made = hub("us/tales", TALES, fresh=0)  # the newest is another one from the start
+    said = made.says(ASK.format(f"us/tales@{made.revision}"))
+    assert said == f"{made.revision} mit 300 Tale 300."
 
 
-def test_a_revision_can_be_asked_for(endpoint, tmp_path, monkeypatch):
-    monkeypatch.setattr(Hub, "revisions", iter(()))  # the newest is another one from the start
-    name = f"us/tales@{REVISION}"
-    assert asked_for(name, endpoint, tmp_path) == f"{REVISION} mit 300 Tale 300."
-
-
-def test_a_data_set_that_the_hub_does_not_have(endpoint, tmp_path):
-    said = asked_for("us/tails", endpoint, tmp_path)
+def test_a_data_set_that_the_hub_does_not_have(hub):
+    said = hub("us/tales", TALES).says(ASK.format("us/tails"))
     assert said.startswith("hub@us/tails cannot be had: the Hub has no such data set")
 
 
-def test_a_hub_that_cannot_be_reached(tmp_path):
-    said = asked_for("us/tales", "http://127.0.0.1:9", tmp_path)
+def test_a_hub_that_cannot_be_reached(hub):
+    said = hub().says(ASK.format("us/tales"))
     assert said.startswith("hub@us/tales cannot be had: the Hub cannot be reached (")
     assert said.endswith("hub@./FOLDER")
