@@ -1,12 +1,17 @@
 """For every test: shapes are checked, one thread, no network, and a home folder of its own."""
 
 import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
 
 import hypothesis
 import jaxtyping
 import pytest
 import torch
 
+ROOT = Path(__file__).resolve().parents[1]
 # Before the modules are imported: their annotations of shapes become checks.
 CHECKED = ["shared.nn", "phase1_foundation"]
 jaxtyping.install_import_hook(CHECKED, "beartype.beartype")
@@ -30,3 +35,17 @@ def home(tmp_path, monkeypatch):
     folder = tmp_path / "home"
     monkeypatch.setenv("VERMEIL_HOME", str(folder))
     return folder
+
+
+@pytest.fixture(scope="session")
+def command() -> Callable[..., subprocess.CompletedProcess]:
+    """Runs `vermeil ...` in a process of its own: command("train", "lm", home=FOLDER)."""
+
+    def run(*words: str, home: Path) -> subprocess.CompletedProcess:
+        environment = os.environ | {"VERMEIL_HOME": str(home), "VERMEIL_PROGRESS_SECONDS": "0"}
+        return subprocess.run(
+            [sys.executable, "-m", "vermeil", *words], cwd=ROOT, env=environment,
+            capture_output=True, text=True, timeout=300,
+        )  # fmt: skip
+
+    return run

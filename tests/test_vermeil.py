@@ -17,17 +17,8 @@ ROOT = Path(__file__).resolve().parents[1]
 SMOKE = ["--steps", "12", "--validate_every", "4", "--checkpoint_every", "4", "--sample_every", "6"]
 
 
-def command(*words: str, home: Path) -> subprocess.CompletedProcess:
-    """Run `vermeil ...` in a process of its own."""
-    environment = os.environ | {"VERMEIL_HOME": str(home), "VERMEIL_PROGRESS_SECONDS": "0"}
-    return subprocess.run(
-        [sys.executable, "-m", "vermeil", *words],
-        cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
-
-
 @pytest.fixture(scope="module")
-def walked(tmp_path_factory) -> Path:
+def walked(command, tmp_path_factory) -> Path:
     """A home in which `vermeil run smoke` has been walked once."""
     home = tmp_path_factory.mktemp("home")
     done = command("run", "smoke", home=home)
@@ -52,7 +43,7 @@ def test_the_map_needs_no_torch_and_no_time():
 
 
 @pytest.mark.parametrize("step", ["tokenizer", "lm", "diffusion", "vision"])
-def test_help_answers_at_once(step, tmp_path):
+def test_help_answers_at_once(command, step, tmp_path):
     seconds = []
     for _ in range(3):
         start = time.perf_counter()
@@ -76,14 +67,14 @@ def test_the_walk_leaves_artifacts_and_a_report(walked):
     assert set(row["baselines"]) == floors
 
 
-def test_a_second_walk_skips_what_is_done_and_is_quick(walked):
+def test_a_second_walk_skips_what_is_done_and_is_quick(command, walked):
     start = time.perf_counter()
     done = command("run", "smoke", home=walked)
     assert done.stdout.count("done before") == 4
     assert time.perf_counter() - start < 15
 
 
-def test_a_damaged_artifact_is_made_again(walked):
+def test_a_damaged_artifact_is_made_again(command, walked):
     weights = next(walked.glob("artifacts/phase1/tokenizer/*/tokenizer.model"))
     content = bytearray(weights.read_bytes())
     content[100] ^= 1
@@ -95,7 +86,7 @@ def test_a_damaged_artifact_is_made_again(walked):
     assert done.stdout.count("done before") == 3, "the new tokenizer has the content of the old"
 
 
-def test_variations_leave_the_preset_alone(walked, tmp_path):
+def test_variations_leave_the_preset_alone(command, walked, tmp_path):
     """A user's own text and a changed step do not become what `vermeil run` builds on or shows."""
     for number in range(4):
         text = f"Text number {number}. " + "She had been at home all day. " * 400
@@ -118,7 +109,7 @@ def test_variations_leave_the_preset_alone(walked, tmp_path):
     assert len(parents) == 2, "own text takes the tokenizer of that text"
 
 
-def test_a_dry_run_plans_and_does_nothing(tmp_path):
+def test_a_dry_run_plans_and_does_nothing(command, tmp_path):
     done = command("run", "tiny", "--dry-run", home=tmp_path)
     assert done.returncode == 0
     steps = ("tokenizer", "lm", "diffusion", "vision")
@@ -127,7 +118,7 @@ def test_a_dry_run_plans_and_does_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_sample_continues_a_prompt(walked):
+def test_sample_continues_a_prompt(command, walked):
     words = ["sample", "lm@smoke", "The people", "--max_tokens", "5", "--seed", "3"]
     first, again = (command(*words, home=walked) for _ in range(2))
     assert first.stdout.startswith("The people")
@@ -193,7 +184,7 @@ def tokenizer_home(walked, tmp_path_factory):
     return make
 
 
-def test_killed_and_resumed_has_the_losses_of_the_run_never_stopped(tokenizer_home):
+def test_killed_and_resumed_has_the_losses_of_the_run_never_stopped(command, tokenizer_home):
     words = ["train", "lm", "smoke", "--steps", "60", "--checkpoint_every", "7"]
     whole, killed = tokenizer_home(), tokenizer_home()
     assert command(*words, home=whole).returncode == 0
@@ -232,7 +223,7 @@ def test_ctrl_c_saves_says_so_and_exits_130(tokenizer_home):
     assert "Traceback" not in said
 
 
-def test_two_runs_of_the_same_artifact_are_refused(tokenizer_home):
+def test_two_runs_of_the_same_artifact_are_refused(command, tokenizer_home):
     home = tokenizer_home()
     environment = os.environ | {"VERMEIL_HOME": str(home)}
     words = ["train", "lm", "smoke", "--steps", "5000"]
@@ -251,7 +242,7 @@ def test_two_runs_of_the_same_artifact_are_refused(tokenizer_home):
     assert f"process {process.pid} is already making lm@smoke-" in second.stderr
 
 
-def test_torchrun_trains_on_two_processes(tokenizer_home):
+def test_torchrun_trains_on_two_processes(command, tokenizer_home):
     home = tokenizer_home()
     engine = ["--strategy", "ddp", "--processes", "2"]
     done = command("train", "lm", "smoke", *SMOKE, *engine, home=home)
@@ -297,7 +288,7 @@ def test_mistakes_get_a_sentence(words, says, hint, tmp_path, capsys, monkeypatc
     assert "Traceback" not in error
 
 
-def test_a_home_that_cannot_be_written_is_named(tmp_path):
+def test_a_home_that_cannot_be_written_is_named(command, tmp_path):
     blocked = tmp_path / "file"
     blocked.write_text("")
     done = command("train", "tokenizer", "smoke", home=blocked / "home")
@@ -306,18 +297,18 @@ def test_a_home_that_cannot_be_written_is_named(tmp_path):
     assert "set VERMEIL_HOME" in done.stderr
 
 
-def test_a_prompt_longer_than_the_context(walked):
+def test_a_prompt_longer_than_the_context(command, walked):
     done = command("sample", "lm@smoke", "many words " * 100, home=walked)
     assert done.returncode == 2
     assert "the model's context is 64" in done.stderr
 
 
-def test_debug_shows_the_traceback(tmp_path):
+def test_debug_shows_the_traceback(command, tmp_path):
     done = command("train", "lm", "tinny", "--debug", home=tmp_path)
     assert "Traceback" in done.stderr
 
 
-def test_doctor_reports_and_finds_faults(tmp_path):
+def test_doctor_reports_and_finds_faults(command, tmp_path):
     done = command("doctor", home=tmp_path)
     assert "GFLOP/s" in done.stdout
     assert "no other package owns our names" in done.stdout

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -21,20 +22,16 @@ SMALL = ["vision", "smoke", "--steps", "12", "--validate_every", "4", "--checkpo
 PLAIN = ["--patch", "4", "--stem", "patch"]  # as a masked autoencoder needs it
 
 
-def command(*words: str, home: Path) -> subprocess.CompletedProcess:
-    """Run `vermeil ...` in a process of its own."""
-    environment = os.environ | {"VERMEIL_HOME": str(home), "VERMEIL_PROGRESS_SECONDS": "0"}
-    return subprocess.run(
-        [sys.executable, "-m", "vermeil", *words],
-        cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
+@pytest.fixture(scope="module")
+def train(command) -> Callable[..., Path]:
+    """Train in a process of its own; the folder of the artifact that was made."""
 
+    def run(*words: str, home: Path) -> Path:
+        done = command("train", *SMALL, *words, home=home)
+        assert done.returncode == 0, done.stderr
+        return Path(done.stdout.splitlines()[-1])
 
-def train(*words: str, home: Path) -> Path:
-    """The folder of the artifact that was made."""
-    done = command("train", *SMALL, *words, home=home)
-    assert done.returncode == 0, done.stderr
-    return Path(done.stdout.splitlines()[-1])
+    return run
 
 
 @pytest.fixture(scope="module")
@@ -58,12 +55,12 @@ def home(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def supervised(pictures, home) -> Path:
+def supervised(train, pictures, home) -> Path:
     return train("--data", pictures, home=home)
 
 
 @pytest.fixture(scope="module")
-def masked(pictures, home) -> Path:
+def masked(train, pictures, home) -> Path:
     return train("--data", pictures, "--objective", "mae", *PLAIN, home=home)
 
 
@@ -88,7 +85,7 @@ def test_an_encoder_is_made_and_measured(supervised):
     }  # fmt: skip
 
 
-def test_eval_measures_the_same(supervised, home):
+def test_eval_measures_the_same(command, supervised, home):
     before = results(supervised)
     done = command("eval", str(supervised), home=home)
     assert done.returncode == 0, done.stderr
@@ -106,7 +103,7 @@ def test_without_labels_it_draws(masked):
     assert any("what it draws" in title for title in titles)
 
 
-def test_a_second_encoder_starts_from_the_first(masked, pictures, home):
+def test_a_second_encoder_starts_from_the_first(train, masked, pictures, home):
     words = ["--data", pictures, *PLAIN, "--encoder", str(masked)]
     child = train(*words, home=home)
     manifest = json.loads((child / "manifest.json").read_text())
@@ -120,13 +117,13 @@ def test_a_second_encoder_starts_from_the_first(masked, pictures, home):
     assert reuse["loss_with_parent"] != reuse["loss_with_random"]
 
 
-def test_resnet18(pictures, home):
+def test_resnet18(command, train, pictures, home):
     artifact = train("--data", pictures, "--model", "resnet18", "--steps", "2", home=home)
     assert json.loads((artifact / "config.json").read_text())["class"] == "ResNet"
     assert command("eval", str(artifact), home=home).returncode == 0
 
 
-def test_a_killed_run_goes_on_with_the_same_losses(supervised, pictures, tmp_path):
+def test_a_killed_run_goes_on_with_the_same_losses(command, supervised, pictures, tmp_path):
     words = ["train", *SMALL, "--data", pictures]
     environment = os.environ | {"VERMEIL_HOME": str(tmp_path)}
     process = subprocess.Popen(
@@ -167,7 +164,7 @@ def test_a_killed_run_goes_on_with_the_same_losses(supervised, pictures, tmp_pat
         (["--encoder", "vision@nothing"], "there is no artifact 'vision@nothing'"),
     ],
 )
-def test_what_cannot_be_is_one_sentence(words, says, pictures, tmp_path):
+def test_what_cannot_be_is_one_sentence(command, words, says, pictures, tmp_path):
     data = [] if "--data" in words else ["--data", pictures]
     done = command("train", *SMALL, *data, *words, home=tmp_path)
     assert done.returncode == 2
