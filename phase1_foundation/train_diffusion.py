@@ -8,7 +8,7 @@ import sys
 from dataclasses import dataclass
 from typing import Literal
 
-from shared.config import Choice, Preset, option
+from shared.config import Choice, Preset, common, option
 from shared.errors import VermeilError, nearest
 from shared.step import Inputs, Run, Step
 from shared.train_config import TrainConfig
@@ -126,9 +126,8 @@ def main(run: Run, engine=None):
     config, (pictures,) = run.config, run.inputs.data
     train, validation = (arrays(pictures, split, config.size) for split in ("train", "validation"))
     seed_everything(config.seed)
-    shape = {key: getattr(config, key) for key in DiffusionConfig.__dataclass_fields__
-             if hasattr(config, key)}  # fmt: skip
-    model = DiffusionModel(DiffusionConfig(classes=pictures.classes, **shape))
+    shape = DiffusionConfig(classes=pictures.classes, **common(config, DiffusionConfig))
+    model = DiffusionModel(shape)
     samples = SamplesInTraining(model, run.folder, config.guidance_scale)
     history = fit(
         Denoise(model, config),

@@ -8,7 +8,7 @@ import sys
 from dataclasses import dataclass
 from typing import Literal
 
-from shared.config import Choice, Preset, option
+from shared.config import Choice, Preset, common, option
 from shared.errors import VermeilError
 from shared.step import Inputs, Run, Step
 from shared.train_config import TrainConfig
@@ -119,9 +119,10 @@ def main(run: Run, engine=None):
         return pack(text.documents(split), encode, key, processes=hardware.cores())
 
     seed_everything(config.seed)
-    shape = {key: getattr(config, key) for key in LanguageModelConfig.__dataclass_fields__
-             if hasattr(config, key)}  # fmt: skip
-    model = LanguageModel(LanguageModelConfig(vocab_size=tokenizer.vocab_size, **shape))
+    shape = LanguageModelConfig(
+        vocab_size=tokenizer.vocab_size, **common(config, LanguageModelConfig)
+    )
+    model = LanguageModel(shape)
     samples = SamplesInTraining(model, tokenizer, run.folder)
     history = fit(
         NextToken(model, config),

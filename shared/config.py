@@ -150,6 +150,12 @@ def as_dict(config: Any) -> dict[str, Any]:
     return {key: list(v) if isinstance(v, tuple) else v for key, v in values.items()}
 
 
+def common(config: Any, target: type) -> dict[str, Any]:
+    """The values of a configuration that another dataclass, a model's, has fields for."""
+    names = {field.name for field in dataclasses.fields(target)}
+    return {key: value for key, value in vars(config).items() if key in names}
+
+
 def describe(config_class: type, *, command: str, presets=None, about: str = "") -> str:
     """The help page: usage, presets with time and result, every key with default and meaning."""
     positional = [] if presets else _positional(config_class)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from shared.config import option, parse
+from shared.config import common, option, parse
 from shared.errors import VermeilError
 from shared.remeasure import measure_again
 
@@ -42,8 +42,7 @@ def sample(arguments: list[str]) -> None:
 
     folder = locate(config.model)
     model, tokenizer = LanguageModel.from_pretrained(folder), Tokenizer.from_pretrained(folder)
-    names = generate.Sampling.__dataclass_fields__
-    sampling = generate.Sampling(**{name: getattr(config, name) for name in names})
+    sampling = generate.Sampling(**common(config, generate.Sampling))
     if config.number > 1:
         prompts = [config.prompt] * config.number
         for text in generate.generate(model, tokenizer, prompts, sampling):

@@ -10,6 +10,7 @@ from torch import nn
 from phase1_foundation.vision.resnet import ResNet, ResNetConfig
 from phase1_foundation.vision.vit import VisionTransformer, VisionTransformerConfig
 from shared.artifact import Artifact
+from shared.config import common
 from shared.errors import VermeilError
 
 if TYPE_CHECKING:
@@ -23,8 +24,7 @@ def make(config: "VisionConfig", classes: int) -> Encoder:
     """A new encoder with a head for so many classes; 0: without."""
     if config.model == "resnet18":
         return ResNet(ResNetConfig(config.size, classes))
-    shape = {key: getattr(config, key) for key in VisionTransformerConfig.__dataclass_fields__
-             if hasattr(config, key)}  # fmt: skip
+    shape = common(config, VisionTransformerConfig)
     return VisionTransformer(VisionTransformerConfig(classes=classes, **shape))
 
 

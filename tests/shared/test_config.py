@@ -5,7 +5,7 @@ from typing import ClassVar, Literal
 
 import pytest
 
-from shared.config import Choice, Preset, option, parse, write_file
+from shared.config import Choice, Preset, common, option, parse, write_file
 from shared.errors import VermeilError
 
 
@@ -147,3 +147,23 @@ def test_help_tells_presets_keys_defaults_and_what_was_not_run(capsys):
     assert "default '8,16'" in page
     assert "small    h" in page
     assert page.count("(not run yet)") == 1
+
+
+def test_what_a_run_and_its_model_have_in_common():
+    @dataclass(frozen=True)
+    class Model:
+        widths: tuple[int, ...]
+        bias: bool
+        vocabulary: int
+
+    assert common(read("--bias"), Model) == {"widths": (8, 16), "bias": True}
+
+
+def test_a_key_may_be_a_word_of_python():
+    @dataclass(frozen=True)
+    class Words:
+        class_: str = option("", "what")
+
+    assert parse(Words, ["--class", "cat"], command="test").config == Words("cat")
+    with pytest.raises(SystemExit):
+        parse(Words, ["--help"], command="test")
