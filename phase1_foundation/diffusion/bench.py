@@ -11,7 +11,7 @@ sequence, the class, and one network for the time where DiTTransformer2DModel ha
 
 A U-Net's peer, UNet2DModel, works at the same resolutions, on the same patches, with the same first
 width and as many residual blocks; but diffusers knows no blocks with feed-forward layers in this
-class. Where ours has six in the middle, it has attention between two residual blocks, and two more
+class. Where ours has them in the middle, it has attention between two residual blocks, and two more
 residual blocks upwards. The lower width is the one at which its products cost most nearly the same.
 """
 
@@ -46,6 +46,7 @@ from shared.benchmark import (
     seconds_a_step,
     time_fit,
 )
+from shared.config import common
 from shared.errors import VermeilError, nearest
 
 CLASSES = tuple("abcdefghi")  # as many as the embedded pictures have
@@ -59,14 +60,20 @@ class Shape:
     peer_widths: tuple[int, ...] = ()
 
 
+def of_preset(name: str) -> DiffusionConfig:
+    """The model that a preset trains on the embedded pictures."""
+    config = PRESETS[name].config
+    return DiffusionConfig(classes=CLASSES, **common(config, DiffusionConfig))
+
+
 SHAPES = {  # the presets' own, and between them a DiT of the small one's kind
-    "unet_tiny": Shape(DiffusionConfig(16, CLASSES, patch=1, layers=3), peer_widths=(64, 80)),
+    "unet_tiny": Shape(of_preset("tiny"), peer_widths=(64, 80)),
     "dit_16px": Shape(
-        DiffusionConfig(16, CLASSES, network="dit", widths=(192,), layers=6, heads=3, mlp_dim=768)
+        DiffusionConfig(
+            16, CLASSES, network="dit", patch=2, widths=(192,), layers=6, heads=3, mlp_dim=768
+        )
     ),
-    "dit_small": Shape(
-        DiffusionConfig(32, CLASSES, network="dit", widths=(256,), layers=8, heads=4, mlp_dim=1024)
-    ),
+    "dit_small": Shape(of_preset("small")),
 }
 
 
@@ -294,7 +301,7 @@ def waiting(augment: str, steps: int, rounds: int) -> tuple[float, float]:
     pictures = data.load_pictures(config.data)
     pixels, labels, _ = arrays(pictures, "train", config.size)
     batches = PictureBatches(pixels, labels, config.batch_size, config.seed, augment or None)
-    model = DiffusionModel(DiffusionConfig(config.size, pictures.classes))
+    model = DiffusionModel(of_preset("tiny"))
     times = [
         time_fit(Denoise(model, config), batches, unit="pictures", amount=config.batch_size)
         for _ in range(rounds)
