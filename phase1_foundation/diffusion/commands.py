@@ -18,7 +18,7 @@ class SampleConfig:
 
     model: str = option("diffusion", "artifact: diffusion, diffusion@tiny or its folder")
     class_: tuple[str, ...] = option((), "what to draw, one or several; without it all in turn")
-    grid: str = option("grid.png", "file to write")
+    grid: str = option("grid.png", "PNG file to write")
     number: int = option(36, "how many pictures", low=1)
     columns: int = option(9, "pictures in a row", low=1)
     scale: int = option(3, "screen pixels a pixel", low=1)
@@ -45,6 +45,8 @@ def sample(arguments: list[str]) -> None:
     from shared.home import write_atomically
 
     out = Path(config.grid)
+    if out.suffix.lower() != ".png":
+        raise VermeilError(f"--grid {out} is written as PNG", f"--grid {out.with_suffix('.png')}")
     if not out.parent.is_dir():
         raise VermeilError(f"there is no folder {out.parent}", f"mkdir {out.parent}")
     hardware.set_threads(0)

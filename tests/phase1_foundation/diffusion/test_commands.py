@@ -1,0 +1,71 @@
+"""`vermeil sample diffusion`: which classes and seeds are drawn, and with which settings."""
+
+import pytest
+import torch
+
+from phase1_foundation.diffusion import commands
+from phase1_foundation.diffusion.model import DiffusionConfig, DiffusionModel
+from shared.errors import VermeilError
+
+CLASSES = ("cat", "dog", "sun")
+
+
+@pytest.fixture
+def asked(monkeypatch, tmp_path) -> dict:
+    """What the model is asked to draw, once it is."""
+    model = DiffusionModel(
+        DiffusionConfig(8, CLASSES, patch=1, widths=(8, 16), heads=2, layers=1, mlp_dim=32)
+    )
+    noted = {}
+
+    def draw(condition, *, seeds, **settings):
+        distance = (condition.tokens - model.labels.weight).abs().sum(-1)  # (B, classes)
+        noted.update(settings, labels=distance.argmin(1).tolist(), seeds=list(seeds))
+        return torch.zeros(len(seeds), 3, 8, 8)
+
+    monkeypatch.setattr(model, "draw", draw)
+    monkeypatch.setattr(DiffusionModel, "from_pretrained", lambda *_: model)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "model").mkdir()
+    return noted
+
+
+def sample(*flags: str) -> None:
+    commands.sample(["model", *flags])
+
+
+def test_classes_come_in_turn_and_seeds_count_on(asked):
+    sample("--class", "sun,dog", "--number", "5", "--seed", "7")
+    assert asked["labels"] == [2, 1, 2, 1, 2] and asked["seeds"] == [7, 8, 9, 10, 11]
+    sample("--number", "4")
+    assert asked["labels"] == [0, 1, 2, 0]
+
+
+def test_settings_reach_the_solver(asked):
+    sample("--solver", "heun", "--steps", "3", "--guidance_scale", "4", "--guidance_from", "0.2",
+           "--guidance_until", "0.8")  # fmt: skip
+    assert {key: asked[key] for key in ("solver", "steps", "guidance_scale", "interval")} == {
+        "solver": "heun", "steps": 3, "guidance_scale": 4.0, "interval": (0.2, 0.8),
+    }  # fmt: skip
+
+
+def test_without_settings_it_draws_as_tiny_is_measured(asked):
+    from phase1_foundation.train_diffusion import PRESETS
+
+    tiny = PRESETS["tiny"].config
+    sample()
+    assert (asked["solver"], asked["steps"], asked["guidance_scale"]) == (
+        tiny.solver, tiny.sampler_steps, tiny.guidance_scale)  # fmt: skip
+
+
+def test_a_name_of_another_format_is_refused(asked):
+    with pytest.raises(VermeilError, match=r"out\.jpg is written as PNG"):
+        sample("--grid", "out.jpg")
+    assert not asked
+
+
+def test_an_unknown_class_names_the_nearest(asked):
+    with pytest.raises(VermeilError, match="no class 'dogs'") as error:
+        sample("--class", "dogs")
+    assert error.value.hint == "did you mean 'dog'?"
+    assert not asked
