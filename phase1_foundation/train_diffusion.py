@@ -6,7 +6,7 @@ samplers reach. Phase 2 teaches it to listen to the language model.
 
 import sys
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from shared.config import Choice, Preset, common, option
 from shared.errors import VermeilError, nearest
@@ -33,19 +33,31 @@ class DiffusionTrainConfig(TrainConfig):
     mlp_dim: int = option(768, "width inside the feed-forward layers", low=8)
     optimizer: Literal["adamw", "muon"] = option("muon", "muon: for hidden matrices")
     learning_rate: float = option(2e-3, "AdamW's peak learning rate", low=0)
+    muon_learning_rate: float = option(0.01, "Muon's peak learning rate", low=0)
     weight_decay: float = option(0.01, "pull of matrices towards zero", low=0)
     ema: float = option(
         0.999, "decay of the moving average of weights; 0 keeps none", low=0, high=1
     )
     condition_dropout: float = option(0.1, "share of classes left out in training", low=0, high=1)
-    augment: str = option("", "flip, crop, or nothing")
+    augment: str = option("flip", "flip, crop, or nothing")
     pictures: int = option(512, "pictures drawn to be measured", low=16)
     networks: tuple[str, ...] = option(
         ("efficientnet_lite0",), f"that metrics look through: {', '.join(NETWORKS)}"
     )
     solver: Literal["euler", "heun", "dpm"] = option("dpm", "how they are drawn")
     sampler_steps: int = option(10, "steps in which they are drawn", low=1)
-    guidance_scale: float = option(2.5, "1: none; more: clearer and less varied", low=0)
+    guidance_scale: float = option(2.25, "1: none; more: clearer and less varied", low=0)
+    overshoot: float = option(0.1, "share by which each step goes on: less noise is left", low=0)
+
+    @property
+    def drawing(self) -> dict[str, Any]:
+        """How the model is asked to draw: arguments of `DiffusionModel.draw`."""
+        return {
+            "solver": self.solver,
+            "steps": self.sampler_steps,
+            "guidance_scale": self.guidance_scale,
+            "overshoot": self.overshoot,
+        }
 
     def check(self) -> None:
         """Errors that would otherwise come late."""
@@ -71,15 +83,15 @@ PRESETS = {
         "10 s", "noise: it only tests the way", DAY, seconds=10, memory_gb=1, disk_mb=5,
     ),
     "tiny": Preset(
-        DiffusionTrainConfig(steps=1400, batch_size=32, validate_every=200, sample_every=350),
-        "4 min", "small emoji-like pictures", DAY, seconds=240, memory_gb=2, disk_mb=80,
+        DiffusionTrainConfig(steps=1450, batch_size=32, validate_every=200, sample_every=350),
+        "3.5 min", "small emoji-like pictures", DAY, seconds=210, memory_gb=2, disk_mb=80,
     ),
     "small": Preset(
         DiffusionTrainConfig(
-            size=32, network="dit", patch=2, widths=(256,), layers=8, heads=4, mlp_dim=1024,
-            steps=6000, batch_size=64, pictures=2048, sampler_steps=20, validate_every=250,
+            size=32, network="dit", patch=4, widths=(256,), layers=8, heads=4, mlp_dim=1024,
+            steps=2400, batch_size=64, pictures=1024, sampler_steps=20, validate_every=200,
             networks=("inception_v3", "efficientnet_lite0"),
-            checkpoint_every=250, sample_every=500, compile=True,
+            checkpoint_every=200, sample_every=400, compile=True,
         ),
         "1 hour", "recognisable objects", seconds=3600, memory_gb=4, disk_mb=200,
     ),
@@ -87,8 +99,8 @@ PRESETS = {
         DiffusionTrainConfig(
             data="cifar_10", size=32, network="unet", patch=1, widths=(128, 256, 512), res_blocks=3,
             layers=8, heads=8, mlp_dim=2048, steps=30_000, batch_size=512, warmup=500,
-            augment="flip", ema=0.9999, pictures=50_000, sampler_steps=20, validate_every=1000,
-            networks=("inception_v3",),
+            ema=0.9999, pictures=50_000, sampler_steps=20, validate_every=1000,
+            networks=("inception_v3",), guidance_scale=1.2, overshoot=0.0,
             checkpoint_every=1000, sample_every=2000, compile=True,
         ),
         "25 min on one large GPU", "CIFAR-10", memory_gb=40, disk_mb=3000,
@@ -96,10 +108,10 @@ PRESETS = {
     "large": Preset(
         DiffusionTrainConfig(
             data="imagenet@imagenet", size=64, network="dit", patch=4, widths=(1024,), layers=24,
-            heads=16, mlp_dim=4096, steps=200_000, batch_size=1024, warmup=2000, augment="flip",
+            heads=16, mlp_dim=4096, steps=200_000, batch_size=1024, warmup=2000,
             ema=0.9999, optimizer="adamw", learning_rate=2e-4, pictures=50_000, sampler_steps=20,
-            networks=("inception_v3",), validate_every=2000, checkpoint_every=1000,
-            sample_every=5000, compile=True,
+            networks=("inception_v3",), guidance_scale=1.5, overshoot=0.0, validate_every=2000,
+            checkpoint_every=1000, sample_every=5000, compile=True,
         ),
         "2 days on 8 large GPUs", "ImageNet at 64 pixels", memory_gb=60, disk_mb=20_000,
     ),
@@ -128,7 +140,7 @@ def main(run: Run, engine=None):
     seed_everything(config.seed)
     shape = DiffusionConfig(classes=pictures.classes, **common(config, DiffusionConfig))
     model = DiffusionModel(shape)
-    samples = SamplesInTraining(model, run.folder, config.guidance_scale)
+    samples = SamplesInTraining(model, run.folder, config.drawing)
     history = fit(
         Denoise(model, config),
         PictureBatches(train.pixels, train.labels, config.batch_size, config.seed,

@@ -166,6 +166,14 @@ class Hidden(nn.Module):
     """What lies between a model's first and last layer: its matrices are for Muon."""
 
 
+class Modulation(nn.Linear):
+    """Makes the shifts, scales and gates of a hidden layer out of a vector.
+
+    It is steered, not hidden: AdamW takes it as it takes biases and gains. Muon would spend a
+    quarter of its time on it.
+    """
+
+
 class Block(Hidden):
     """Pre-norm residual block: x + attn(norm1(x)), then x + mlp(norm2(x))."""
 

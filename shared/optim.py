@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
-from shared.nn import Hidden
+from shared.nn import Hidden, Modulation
 from shared.train_config import TrainConfig
 
 
@@ -17,8 +17,10 @@ def make_optimizer(model: nn.Module, config: TrainConfig) -> Optimizer:
     trained = [p for p in model.parameters() if p.requires_grad]
     inner = []
     if config.optimizer == "muon":
-        hidden = [module for module in model.modules() if isinstance(module, Hidden)]
-        matrices = [p for module in hidden for p in module.parameters() if p.dim() >= 2]
+        modules = list(model.modules())
+        steering = {id(m.weight) for m in modules if isinstance(m, Modulation)}
+        hidden = [p for m in modules if isinstance(m, Hidden) for p in m.parameters()]
+        matrices = [p for p in hidden if p.dim() >= 2 and id(p) not in steering]
         inner = list(dict.fromkeys(matrices))  # some hidden modules lie in others
     held = {id(p) for p in inner}
     rest = [p for p in trained if id(p) not in held]

@@ -24,9 +24,10 @@ class SampleConfig:
     scale: int = option(3, "screen pixels a pixel", low=1)
     steps: int = option(10, "steps from noise to picture", low=1)
     solver: Literal["euler", "heun", "dpm"] = option("dpm", "heun asks the network twice a step")
-    guidance_scale: float = option(2.5, "1: none; more: clearer and less varied", low=0)
+    guidance_scale: float = option(2.25, "1: none; more: clearer and less varied", low=0)
     guidance_from: float = option(0.0, "time above which guidance acts", low=0, high=1)
     guidance_until: float = option(1.0, "time below which guidance acts", low=0, high=1)
+    overshoot: float = option(0.1, "share by which each step goes on: less noise is left", low=0)
     seed: int = option(0, "of the first picture; the others count on from it", low=0)
 
 
@@ -60,6 +61,7 @@ def sample(arguments: list[str]) -> None:
         solver=config.solver,
         guidance_scale=config.guidance_scale,
         interval=(config.guidance_from, config.guidance_until),
+        overshoot=config.overshoot,
     )
     sheet = grid(list(to_pixels(drawn)), min(config.columns, config.number))
     write_atomically(out, png(enlarged(sheet, config.scale)))

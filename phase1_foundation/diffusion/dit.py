@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from shared.nn import MLP, Attention, Block, PatchEmbed, init_weights
+from shared.nn import MLP, Attention, Block, Modulation, PatchEmbed, init_weights
 
 
 class AdaptiveBlock(Block):
@@ -23,7 +23,7 @@ class AdaptiveBlock(Block):
             norm2=nn.LayerNorm(dim, elementwise_affine=False),
             mlp=MLP(dim, mlp_dim),
         )
-        self.modulation = nn.Linear(dim, 6 * dim)
+        self.modulation = Modulation(dim, 6 * dim)
 
     def forward(  # type: ignore[override]
         self, x: Float[Tensor, "b t c"], *, vector: Float[Tensor, "b c"], **attention
@@ -95,7 +95,7 @@ class AdaptiveOutput(nn.Module):
     def __init__(self, dim: int, patch: int):
         super().__init__()
         self.norm = nn.LayerNorm(dim, elementwise_affine=False)
-        self.modulation = nn.Linear(dim, 2 * dim)
+        self.modulation = Modulation(dim, 2 * dim)
         self.proj = nn.Linear(dim, 3 * patch**2)
 
     def forward(

@@ -92,17 +92,13 @@ class Artist:
         self.dtype = torch.bfloat16 if precision == "bf16" else None
         self.protocol = (
             f"{config.solver}, {config.sampler_steps} steps, guidance {config.guidance_scale:g}, "
-            f"{precision}"
+            f"overshoot {config.overshoot:g}, {precision}"
         )
 
     def __call__(self, labels: Int[Tensor, " n"], **changes: Any) -> floors.Pixels:
         """Pictures (N, H, W, 3) uint8; seeds are their places."""
         device = self.model.null.device
-        options = {
-            "steps": self.config.sampler_steps,
-            "solver": self.config.solver,
-            "guidance_scale": self.config.guidance_scale,
-        } | changes
+        options = self.config.drawing | changes
         made = []
         for start in range(0, len(labels), BATCH_SIZE):
             part = labels[start : start + BATCH_SIZE].to(device)
@@ -181,7 +177,9 @@ def denoising(draw: Artist) -> dict[str, Any]:
     beliefs: list[Tensor] = []
     with torch.inference_mode():
         condition = model.condition(labels)
-        guided = model.denoiser(condition, draw.config.guidance_scale, (0.0, 1.0))
+        guided = model.denoiser(
+            condition, draw.config.guidance_scale, overshoot=draw.config.overshoot
+        )
         x = torch.stack([model.noise(seed) for seed in range(len(labels))])
         times = falling_times(model.path, SHOWN)
         for now, after in pairwise(times):

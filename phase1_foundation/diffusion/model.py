@@ -125,12 +125,20 @@ class DiffusionModel(nn.Module, Pretrained):
         return Condition(tokens, mask)
 
     def denoiser(
-        self, condition: Condition, guidance_scale: float, interval: tuple[float, float]
+        self,
+        condition: Condition,
+        guidance_scale: float,
+        interval: tuple[float, float] = (0.0, 1.0),
+        overshoot: float = 0.0,
     ) -> Denoiser:
         """(x_t, t) -> the picture believed in, with classifier-free guidance (Ho & Salimans, 2022).
 
         Scale 1 is the plain conditional model; more pushes away from what would be drawn unasked.
         Guidance at times inside `interval` alone keeps more variety (Kynkaanniemi et al., 2024).
+
+        A network trained for minutes sees less noise than there is, and what it overlooks adds up
+        over the steps (Ning et al., 2024). `overshoot` moves each belief further from x_t by that
+        share of the way; on a straight path this lengthens the velocity.
         """
         if guidance_scale != 1 and not self.config.condition_dropout:
             raise VermeilError(
@@ -142,7 +150,7 @@ class DiffusionModel(nn.Module, Pretrained):
         tokens = torch.cat([condition.tokens, empty.tokens])
         mask = None if condition.mask is None else torch.cat([condition.mask, empty.mask])  # type: ignore[list-item]
 
-        def denoise(x: Pictures, t: Time) -> Pictures:
+        def believed(x: Pictures, t: Time) -> Pictures:
             if guidance_scale == 1 or not interval[0] <= float(t[0]) <= interval[1]:
                 return self.path.denoised(
                     self(x, t, condition.tokens, condition.mask).float(), x, t
@@ -150,6 +158,9 @@ class DiffusionModel(nn.Module, Pretrained):
             outputs = self(torch.cat([x, x]), torch.cat([t, t]), tokens, mask).float()
             asked, unasked = (self.path.denoised(half, x, t) for half in outputs.chunk(2))
             return unasked + guidance_scale * (asked - unasked)
+
+        def denoise(x: Pictures, t: Time) -> Pictures:
+            return torch.lerp(x, believed(x, t), 1 + overshoot)
 
         return denoise
 
@@ -163,10 +174,11 @@ class DiffusionModel(nn.Module, Pretrained):
         solver: Literal["euler", "heun", "dpm"] = "heun",
         guidance_scale: float = 1.5,
         interval: tuple[float, float] = (0.0, 1.0),
+        overshoot: float = 0.0,
     ) -> Pictures:
         """Pictures in [-1, 1], one a row of the condition; row i is seeds[i]'s in any batch."""
         noise = torch.stack([self.noise(seed) for seed in seeds]).to(condition.tokens.device)
-        denoise = self.denoiser(condition, guidance_scale, interval)
+        denoise = self.denoiser(condition, guidance_scale, interval, overshoot)
         times = falling_times(self.path, steps, noise.device)
         return SOLVERS[solver](denoise, self.path, noise, times).clamp(-1, 1)
 

@@ -53,18 +53,15 @@ class SamplesInTraining:
 
     PICTURES, COLUMNS = 18, 9
 
-    def __init__(self, model: DiffusionModel, folder: Path, guidance_scale: float):
-        self.model, self.folder = model, folder / "samples"
-        self.guidance_scale = guidance_scale
+    def __init__(self, model: DiffusionModel, folder: Path, drawing: dict[str, Any]):
+        self.model, self.folder, self.drawing = model, folder / "samples", drawing
 
     def __call__(self, step: int) -> dict[str, np.ndarray]:
         """Draw and keep; returns label -> picture for the trackers."""
         device = self.model.null.device
         labels = torch.arange(self.PICTURES, device=device) % len(self.model.config.classes)
-        drawn = self.model.draw(
-            self.model.condition(labels), seeds=range(len(labels)), steps=10,
-            guidance_scale=self.guidance_scale,
-        )  # fmt: skip
+        condition = self.model.condition(labels)
+        drawn = self.model.draw(condition, seeds=range(len(labels)), **self.drawing)
         sheet = enlarged(grid(list(to_pixels(drawn)), self.COLUMNS), 2)
         self.folder.mkdir(exist_ok=True)
         write_atomically(self.folder / f"{step:07}.png", png(sheet))

@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from phase1_foundation.diffusion.dit import ConditionedBlocks, sincos_places, zero_init
-from shared.nn import Hidden, init_weights
+from shared.nn import Hidden, Modulation, init_weights
 
 
 class ResBlock(Hidden):
@@ -23,7 +23,7 @@ class ResBlock(Hidden):
         super().__init__()
         self.norm1 = nn.GroupNorm(min(32, channels // 4), channels)
         self.conv1 = nn.Conv2d(channels, out, 3, padding=1)
-        self.modulation = nn.Linear(vector_dim, 2 * out)
+        self.modulation = Modulation(vector_dim, 2 * out)
         self.norm2 = nn.GroupNorm(min(32, out // 4), out)
         self.conv2 = nn.Conv2d(out, out, 3, padding=1)
         self.shortcut = nn.Conv2d(channels, out, 1) if channels != out else nn.Identity()

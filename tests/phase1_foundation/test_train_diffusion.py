@@ -101,7 +101,7 @@ def test_eval_measures_the_same(command, model, home):
         (["sample", "MODEL", "--grid", "no/such/folder.png"], "there is no folder no/such"),
         (["sample", "MODEL", "--solver", "rk4"], "cannot be 'rk4'"),
         (["train", *SMOKE, "--size", "18"], "size 18 is not a multiple of 4"),
-        (["train", *SMOKE, "--condition_dropout", "0"], "guidance 2.5 needs a model"),
+        (["train", *SMOKE, "--condition_dropout", "0"], "guidance 2.25 needs a model"),
         (["train", *SMOKE, "--data", "embedded_text"], "holds text, not pictures"),
         (["train", *SMOKE, "--networks", "resnet50"], "resnet50"),
         (["train", *SMOKE, "--path", "ddpm"], "velocity"),

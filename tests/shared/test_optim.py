@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from shared.nn import Attention, Block, SwiGLU
+from shared.nn import Attention, Block, Modulation, SwiGLU
 from shared.optim import Muon, Together, make_optimizer, orthogonalize
 from shared.train_config import TrainConfig
 
@@ -61,12 +61,13 @@ def model() -> nn.Module:
 
 def test_who_gets_what():
     net = model()
+    net["block"].steering = Modulation(8, 40)
     optimizer = make_optimizer(net, TrainConfig(optimizer="muon", weight_decay=0.3))
     assert isinstance(optimizer, Together)
     muon, matrices, vectors = optimizer.param_groups
     assert {p.shape for p in muon["params"]} == {(24, 8), (8, 8), (32, 8), (8, 16)}
-    assert [p.shape for p in matrices["params"]] == [(5, 8)]
-    assert {p.shape for p in vectors["params"]} == {(8,)}
+    assert [p.shape for p in matrices["params"]] == [(5, 8), (40, 8)]
+    assert {p.shape for p in vectors["params"]} == {(8,), (40,)}
     assert [g["weight_decay"] for g in (muon, matrices, vectors)] == [0.3, 0.3, 0.0]
 
 

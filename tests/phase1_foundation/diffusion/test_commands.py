@@ -43,19 +43,19 @@ def test_classes_come_in_turn_and_seeds_count_on(asked):
 
 def test_settings_reach_the_solver(asked):
     sample("--solver", "heun", "--steps", "3", "--guidance_scale", "4", "--guidance_from", "0.2",
-           "--guidance_until", "0.8")  # fmt: skip
-    assert {key: asked[key] for key in ("solver", "steps", "guidance_scale", "interval")} == {
+           "--guidance_until", "0.8", "--overshoot", "0.25")  # fmt: skip
+    assert {key: value for key, value in asked.items() if key not in ("labels", "seeds")} == {
         "solver": "heun", "steps": 3, "guidance_scale": 4.0, "interval": (0.2, 0.8),
+        "overshoot": 0.25,
     }  # fmt: skip
 
 
 def test_without_settings_it_draws_as_tiny_is_measured(asked):
     from phase1_foundation.train_diffusion import PRESETS
 
-    tiny = PRESETS["tiny"].config
     sample()
-    assert (asked["solver"], asked["steps"], asked["guidance_scale"]) == (
-        tiny.solver, tiny.sampler_steps, tiny.guidance_scale)  # fmt: skip
+    for key, value in PRESETS["tiny"].config.drawing.items():
+        assert asked[key] == value, key
 
 
 def test_a_name_of_another_format_is_refused(asked):

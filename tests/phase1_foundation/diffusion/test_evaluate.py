@@ -1,7 +1,6 @@
 """Sheets, and the rows of a model that was hardly trained."""
 
 import io
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,6 +10,7 @@ from PIL import Image
 import data
 from phase1_foundation.diffusion import evaluate
 from phase1_foundation.diffusion.model import DiffusionConfig, DiffusionModel
+from phase1_foundation.train_diffusion import DiffusionTrainConfig
 from shared.errors import VermeilError
 from shared.grids import GAP, enlarged, grid, png
 
@@ -38,10 +38,9 @@ def artist():
         "layers": 1,
         "mlp_dim": 32,
     }
-    config = SimpleNamespace(
-        size=16, seed=0, solver="heun", sampler_steps=2, guidance_scale=1.5, pictures=32,
-        networks=("efficientnet_lite0",),
-    )  # fmt: skip
+    config = DiffusionTrainConfig(
+        solver="heun", sampler_steps=2, guidance_scale=1.5, overshoot=0.0, pictures=32
+    )
     return evaluate.Artist(DiffusionModel(DiffusionConfig(**shape)).eval(), config, "fp32")
 
 

@@ -102,6 +102,17 @@ def test_guidance_by_hand():
         torch.testing.assert_close(denoise(x, outside), plain)
 
 
+def test_overshoot_lengthens_the_velocity():
+    model, x, t = awake("dit"), torch.randn(2, 3, 8, 8), torch.tensor([0.5, 0.5])
+    condition = model.condition(torch.tensor([0, 1]))
+    with torch.no_grad():
+        plain, further = (
+            model.path.velocity(model.denoiser(condition, 2.0, overshoot=share)(x, t), x, t)
+            for share in (0.0, 0.3)
+        )
+    torch.testing.assert_close(further, 1.3 * plain, atol=1e-5, rtol=1e-4)
+
+
 @pytest.mark.parametrize("solver", ["euler", "heun", "dpm"])
 def test_a_seed_draws_the_same_picture_in_any_batch(solver):
     model = awake("unet")
