@@ -53,7 +53,7 @@ class ConditionedBlocks(nn.Module):
         s = tokens.shape[1]
         if mask is not None:
             mask = F.pad(mask, (0, x.shape[1]), value=True)[:, None, None]  # (B, 1, 1, S + T)
-        x = torch.cat([tokens, x], dim=1)  # (B, S + T, C)
+        x = torch.cat([tokens.to(x.dtype), x], dim=1)  # (B, S + T, C)
         for block in self.blocks:
             x = block(x, vector=vector, mask=mask)
         return x[:, s:]
@@ -83,7 +83,8 @@ class DiT(nn.Module):
         mask: Bool[Tensor, "b s"] | None,
     ) -> Float[Tensor, "b 3 h w"]:
         side = x.shape[-1] // self.patch
-        x = self.embed(x) + self.places  # (B, T, C)
+        x = self.embed(x)  # (B, T, C)
+        x = x + self.places.to(x.dtype)
         x = self.trunk(x, vector=vector, tokens=tokens, mask=mask)
         x = self.out(x, vector)  # (B, T, 3 P P)
         return F.pixel_shuffle(x.mT.unflatten(2, (side, side)), self.patch)

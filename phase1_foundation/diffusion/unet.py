@@ -75,7 +75,7 @@ class Middle(nn.Module):
 
     def forward(self, x: Float[Tensor, "b c h w"], **condition) -> Float[Tensor, "b c h w"]:
         shape = x.shape[-2:]
-        x = self.trunk(x.flatten(2).mT + self.places, **condition)  # (B, T, C)
+        x = self.trunk(x.flatten(2).mT + self.places.to(x.dtype), **condition)  # (B, T, C)
         return x.mT.unflatten(2, shape)
 
 

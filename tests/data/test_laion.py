@@ -191,7 +191,7 @@ def test_splits_by_share_and_by_folder(tmp_path):
 
 
 URLS = [f"http://a.org/{n}.jpg" for n in range(3)]
-WORDS = ["a cat", 'a "dog", black', "é"]
+WORDS = ["a cat", 'a "dog", black', '"é']
 
 
 @pytest.mark.parametrize("names", [("URL", "TEXT"), ("url", "caption"), ("image_url", "alt_text")])
@@ -216,6 +216,11 @@ def test_lists_of_sbu_and_csv(tmp_path):
     assert list(rows(tmp_path / "a.json")) == list(zip(URLS, WORDS, strict=True))
     (tmp_path / "a.csv").write_text('caption,url\n"a ""dog"", black",http://a.org/1.jpg\nx\n')
     assert list(rows(tmp_path / "a.csv")) == [("http://a.org/1.jpg", 'a "dog", black'), ("", "x")]
+
+
+def test_of_two_columns_of_a_name_the_first_is_read(tmp_path):
+    (tmp_path / "a.csv").write_text("URL,caption,url\nhttp://a.org/1.jpg,a cat,thumbnail\n")
+    assert list(rows(tmp_path / "a.csv")) == [("http://a.org/1.jpg", "a cat")]
 
 
 def test_rows_that_are_no_links_are_counted(tmp_path):
