@@ -139,6 +139,7 @@ def test_no_picture_comes_twice_over_ranks_and_workers(tmp_path, world, workers)
     assert len(seen) == 31 and set(seen.values()) == {1}
 
 
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")  # on one core
 def test_loaders_of_two_processes_share_the_shards(tmp_path):
     write_shards(Made(10), "train", tmp_path, 2)
     data = WebDataset(tmp_path)
