@@ -83,7 +83,7 @@ PRESETS = {
         "10 s", "noise: it only tests the way", DAY, seconds=10, memory_gb=1, disk_mb=5,
     ),
     "tiny": Preset(
-        DiffusionTrainConfig(steps=1500, batch_size=32, validate_every=200, sample_every=350),
+        DiffusionTrainConfig(steps=1450, batch_size=32, validate_every=200, sample_every=350),
         "3.5 min", "small emoji-like pictures", DAY, seconds=210, memory_gb=2, disk_mb=80,
     ),
     "small": Preset(
@@ -93,7 +93,7 @@ PRESETS = {
             networks=("inception_v3", "efficientnet_lite0"),
             checkpoint_every=200, sample_every=400, compile=True,
         ),
-        "1 hour", "recognisable objects", seconds=3600, memory_gb=4, disk_mb=200,
+        "50 min", "recognisable objects", DAY, seconds=3000, memory_gb=4, disk_mb=200,
     ),
     "base": Preset(
         DiffusionTrainConfig(
