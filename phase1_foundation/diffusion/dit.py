@@ -84,7 +84,7 @@ class DiT(nn.Module):
     ) -> Float[Tensor, "b 3 h w"]:
         side = x.shape[-1] // self.patch
         x = self.embed(x)  # (B, T, C)
-        x = x + self.places.to(x.dtype)
+        x = x + self.places.to(x.dtype)  # in fp32 they would make all that follows fp32
         x = self.trunk(x, vector=vector, tokens=tokens, mask=mask)
         x = self.out(x, vector)  # (B, T, 3 P P)
         return F.pixel_shuffle(x.mT.unflatten(2, (side, side)), self.patch)

@@ -83,7 +83,7 @@ class FlowMatching(Path):
 
     Times are logit-normal, so that most work goes where neither end is in sight (Esser et al.,
     2024, 3.1). Their median lies nearer to the picture than the 0.5 of that paper: less noise hides
-    a small picture (Karras et al., 2022, take about 0.25 for 32 to 64 pixels). A network that
+    a small picture (Karras et al., 2022, take 0.23 for 32 to 64 pixels). A network that
     predicts x is still judged by its velocity, (x_t - x) / t.
     """
 

@@ -66,28 +66,27 @@ def caption_scores(
     """
     package = _package()
     _check(captions, references)
-    keys = sorted(captions, key=str)
+    keys = sorted(captions)
     texts = [text for key in keys for text in (captions[key], *references[key])]
-    missing = _java_missing() if java else "not asked for"
-    words: list[str] | None = None
-    if not missing:
-        try:
-            words = _ptb(texts, package, seconds)
-        except NotAvailable as error:
-            missing = str(error)
-    tokenizer = SIMPLE if words is None else PTB
-    found = iter([simple_words(text) for text in texts] if words is None else words)
+    try:
+        if not java:
+            raise NotAvailable("not asked for")
+        _check_java()
+        words, tokenizer, missing = _ptb(texts, package, seconds), PTB, ""
+    except NotAvailable as error:
+        words, tokenizer, missing = [*map(simple_words, texts)], SIMPLE, str(error)
+    found = iter(words)
     said: Captions = {}
     true: Captions = {}
     for key in keys:
-        said[str(key)] = [next(found)]
-        true[str(key)] = [next(found) for _ in references[key]]
+        said[key] = [next(found)]
+        true[key] = [next(found) for _ in references[key]]
     scores = _without_java(said, true)
     for name, run in {"meteor": _meteor, "spice": _spice}.items():
         try:
-            if missing:
-                raise NotAvailable(missing)
-            scores[name] = run(said, true, package, seconds)
+            scores[name] = (
+                CaptionScore(None, reason=missing) if missing else run(said, true, package, seconds)
+            )
         except NotAvailable as error:
             scores[name] = CaptionScore(None, reason=str(error))
     if tokenizer == SIMPLE:
@@ -202,15 +201,11 @@ def _run(name: str, words: Sequence[str], given: str, seconds: float) -> str:
     return done.stdout.decode(errors="replace")
 
 
-def _java_missing() -> str:
-    """Why Java cannot be used; empty where it can. Some systems have a `java` that is none."""
+def _check_java() -> None:
+    """NotAvailable where Java cannot be used; some systems have a `java` that is none."""
     if shutil.which("java") is None:
-        return "Java is not installed"
-    try:
-        _run("java -version", ("-version",), "", 60)
-    except NotAvailable as error:
-        return str(error)
-    return ""
+        raise NotAvailable("Java is not installed")
+    _run("java -version", ("-version",), "", 60)
 
 
 def _package() -> Path:

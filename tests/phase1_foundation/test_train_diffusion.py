@@ -13,7 +13,6 @@ from shared.grids import GAP
 from shared.results import Results
 from shared.trackers import read_metrics
 
-ROOT = Path(__file__).resolve().parents[2]
 SMOKE = ["diffusion", "smoke", "--steps", "8", "--validate_every", "4", "--checkpoint_every", "4",
          "--sample_every", "4", "--pictures", "16", "--widths", "8,16"]  # fmt: skip
 
