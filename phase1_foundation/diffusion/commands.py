@@ -3,16 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
-from shared.config import option, parse
+from shared.config import option, override, parse
 from shared.errors import VermeilError, nearest
 from shared.remeasure import measure_again
 
 
 @dataclass(frozen=True)
 class SampleConfig:
-    """What to draw, with which model and how."""
+    """What to draw, with which model and how; None is as the model was measured."""
 
     POSITIONAL: ClassVar = ("model",)
 
@@ -22,17 +22,17 @@ class SampleConfig:
     number: int = option(36, "how many pictures", low=1)
     columns: int = option(9, "pictures in a row", low=1)
     scale: int = option(3, "screen pixels a pixel", low=1)
-    steps: int = option(10, "steps from noise to picture", low=1)
-    solver: Literal["euler", "heun", "dpm"] = option("dpm", "heun asks the network twice a step")
-    guidance_scale: float = option(2.25, "1: none; more: clearer and less varied", low=0)
+    steps: int | None = option(None, "steps from noise to picture", low=1)
+    solver: Literal["euler", "heun", "dpm"] | None = option(None, "heun asks twice a step")
+    guidance_scale: float | None = option(None, "1: none; more: clearer, less varied", low=0)
     guidance_from: float = option(0.0, "time above which guidance acts", low=0, high=1)
     guidance_until: float = option(1.0, "time below which guidance acts", low=0, high=1)
-    overshoot: float = option(0.1, "share by which each step goes on: less noise is left", low=0)
+    overshoot: float | None = option(None, "share by which each step goes on", low=0)
     seed: int = option(0, "of the first picture; the others count on from it", low=0)
 
 
 def sample(arguments: list[str]) -> None:
-    """Draw pictures of some classes and write them as one PNG."""
+    """Draw pictures of some classes and write them as one PNG; None: as the model was measured."""
     config = parse(
         SampleConfig, arguments, command="vermeil sample", about=str(sample.__doc__)
     ).config
@@ -51,22 +51,32 @@ def sample(arguments: list[str]) -> None:
     if not out.parent.is_dir():
         raise VermeilError(f"there is no folder {out.parent}", f"mkdir {out.parent}")
     hardware.set_threads(0)
-    model = DiffusionModel.from_pretrained(locate(config.model), hardware.device_name()).eval()
+    folder = locate(config.model)
+    model = DiffusionModel.from_pretrained(folder, hardware.device_name()).eval()
     chosen = labels_of(config.class_, model.config.classes)
     labels = torch.tensor([chosen[i % len(chosen)] for i in range(config.number)])
     drawn = model.draw(
         model.condition(labels.to(model.null.device)),
         seeds=range(config.seed, config.seed + config.number),
-        steps=config.steps,
-        solver=config.solver,
-        guidance_scale=config.guidance_scale,
         interval=(config.guidance_from, config.guidance_until),
-        overshoot=config.overshoot,
+        **drawing(folder, config),
     )
     sheet = grid(list(to_pixels(drawn)), min(config.columns, config.number))
     write_atomically(out, png(enlarged(sheet, config.scale)))
     names = ", ".join(model.config.classes[label] for label in chosen)
     print(f"wrote {out}: {config.number} pictures of {names}")
+
+
+def drawing(folder: Path, config: SampleConfig) -> dict[str, Any]:
+    """What was asked for, and for the rest how the model in `folder` was measured."""
+    from phase1_foundation.train_diffusion import DiffusionTrainConfig
+    from shared.artifact import Artifact
+
+    trained = DiffusionTrainConfig()
+    if (folder / "manifest.json").exists():
+        trained = override(trained, Artifact(folder).manifest["config"])
+    asked = {key: getattr(config, key) for key in trained.drawing}
+    return trained.drawing | {key: value for key, value in asked.items() if value is not None}
 
 
 def labels_of(names: Sequence[str], classes: Sequence[str]) -> list[int]:

@@ -1,10 +1,15 @@
 """`vermeil sample diffusion`: which classes and seeds are drawn, and with which settings."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
 from phase1_foundation.diffusion import commands
 from phase1_foundation.diffusion.model import DiffusionConfig, DiffusionModel
+from phase1_foundation.train_diffusion import PRESETS
+from shared import artifact
+from shared.config import as_dict
 from shared.errors import VermeilError
 
 CLASSES = ("cat", "dog", "sun")
@@ -50,9 +55,18 @@ def test_settings_reach_the_solver(asked):
     }  # fmt: skip
 
 
-def test_without_settings_it_draws_as_tiny_is_measured(asked):
-    from phase1_foundation.train_diffusion import PRESETS
+@pytest.mark.parametrize("preset", ["tiny", "base"])
+def test_without_settings_it_draws_as_the_model_was_measured(asked, monkeypatch, preset):
+    measured = PRESETS[preset].config
+    Path("model/manifest.json").touch()
+    monkeypatch.setattr(artifact, "locate", Path)
+    monkeypatch.setattr(artifact, "read_manifest", lambda _: {"config": as_dict(measured)})
+    sample("--steps", "7")
+    drawn = {key: asked[key] for key in measured.drawing}
+    assert drawn == measured.drawing | {"steps": 7}
 
+
+def test_a_model_without_a_manifest_draws_as_tiny(asked):
     sample()
     for key, value in PRESETS["tiny"].config.drawing.items():
         assert asked[key] == value, key

@@ -102,6 +102,18 @@ def test_guidance_by_hand():
         torch.testing.assert_close(denoise(x, outside), plain)
 
 
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_the_blocks_stream_has_the_format_of_the_products(kind):
+    model, seen = awake(kind), []
+    for block in model.network.modules():
+        if isinstance(block, AdaptiveBlock):
+            block.register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0].dtype))
+    with torch.autocast("cpu", torch.bfloat16):
+        condition = model.condition(torch.tensor([0]))
+        model(torch.randn(1, 3, 8, 8), torch.tensor([0.5]), condition.tokens)
+    assert seen and set(seen) == {torch.bfloat16}
+
+
 def test_overshoot_lengthens_the_velocity():
     model, x, t = awake("dit"), torch.randn(2, 3, 8, 8), torch.tensor([0.5, 0.5])
     condition = model.condition(torch.tensor([0, 1]))
