@@ -152,7 +152,8 @@ def _meteor(said: Captions, true: Captions, package: Path, seconds: float) -> Ca
     """Denkowski & Lavie, 2014: the program counts matches of each caption, then weighs them all."""
     words = ("-Xmx2G", "-jar", _jar(package / "meteor" / "meteor-1.5.jar"), "-", "-", "-stdio",
              "-l", "en", "-norm")  # fmt: skip
-    asked = [" ||| ".join(["SCORE", *true[key], said[key][0].replace("|||", "")]) for key in said]
+    texts = ([text.replace("|||", " ") for text in (*true[key], *said[key])] for key in said)
+    asked = [" ||| ".join(["SCORE", *some]) for some in texts]  # the caption comes last
     counts = _run("METEOR", words, "\n".join(asked) + "\n", seconds).splitlines()
     if len(counts) != len(asked):
         raise NotAvailable(f"METEOR answered {len(counts):,} times to {len(asked):,} captions")
