@@ -152,8 +152,8 @@ def _meteor(said: Captions, true: Captions, package: Path, seconds: float) -> Ca
     """Denkowski & Lavie, 2014: the program counts matches of each caption, then weighs them all."""
     words = ("-Xmx2G", "-jar", _jar(package / "meteor" / "meteor-1.5.jar"), "-", "-", "-stdio",
              "-l", "en", "-norm")  # fmt: skip
-    texts = ([text.replace("|||", " ") for text in (*true[key], *said[key])] for key in said)
-    asked = [" ||| ".join(["SCORE", *some]) for some in texts]  # the caption comes last
+    # The tokenizer has split bars that stood in a text, and the caption comes last.
+    asked = [" ||| ".join(["SCORE", *true[key], *said[key]]) for key in said]
     counts = _run("METEOR", words, "\n".join(asked) + "\n", seconds).splitlines()
     if len(counts) != len(asked):
         raise NotAvailable(f"METEOR answered {len(counts):,} times to {len(asked):,} captions")

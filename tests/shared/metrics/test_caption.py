@@ -68,7 +68,7 @@ def test_lines_bars_and_other_scripts_stay_in_their_caption():
     found = caption_scores(captions, references)
     for name in ("bleu_1", "rouge_l"):
         assert found.scores[name].each[1:] == pytest.approx((0, 1, 1), abs=1e-6)
-    assert [score > 0.9 for score in found.scores["meteor"].each] == [True, False, True, True]
+    assert [score > 0.4 for score in found.scores["meteor"].each] == [True, False, True, True]
 
 
 def test_without_java_the_names_say_so(monkeypatch, tmp_path):
