@@ -24,14 +24,19 @@ STEPS = {  # the curriculum in order: name -> the module that defines STEP
     "lm": "phase1_foundation.train_lm",
     "diffusion": "phase1_foundation.train_diffusion",
     "vision": "phase1_foundation.train_vision",
+    "alignment": "phase2_multimodal.train_alignment",
+    "caption": "phase2_multimodal.train_caption",
+    "vqa": "phase2_multimodal.train_vqa",
 }
 WALK = ("tokenizer", "lm", "diffusion", "vision")  # `vermeil run`: their tiny beats its floors
 COMMANDS = {  # name -> what it does, and how it is called
     "run": ("walk every step that is not done yet", "run [smoke|tiny|small|base|large]"),
     "train": ("make one step's artifact", "train STEP [PRESET] [--key value ...]"),
-    "eval": ("measure an artifact again", "eval lm|diffusion|vision"),
+    "eval": ("measure an artifact again", "eval lm|diffusion|vision|caption|..."),
     "bench": ("time it beside its peers", "bench lm|diffusion|pictures|..."),
     "sample": ("write or draw with a trained model", 'sample lm "She had been"'),
+    "caption": ("say what a picture shows", "caption PICTURE.png"),
+    "ask": ("answer a question about a picture", 'ask PICTURE.png "what is it?"'),
     "export": ("take a model elsewhere", "export lm --to hf --out DIR"),
     "data": ("data sets: list, prepare, show", "data list"),
     "report": ("results as JSON, Markdown and one HTML page", "report"),
@@ -139,6 +144,11 @@ def for_step(verb: str, modules: dict[str, str]):
     return command
 
 
+def plain(verb: str, module: str):
+    """A command that a module has under its own name."""
+    return lambda arguments: getattr(import_module(module), verb)(arguments)
+
+
 def step_of(artifact: str) -> str:
     """The step that made an artifact: "lm" of lm, lm@tiny, phase1/lm@tiny and of its folder."""
     if Path(artifact).is_dir():
@@ -158,6 +168,9 @@ RUNS = {
             "lm": "phase1_foundation.language.commands",
             "diffusion": "phase1_foundation.diffusion.commands",
             "vision": "phase1_foundation.vision.commands",
+            "alignment": "phase2_multimodal.alignment.commands",
+            "caption": "phase2_multimodal.vision_language.commands",
+            "vqa": "phase2_multimodal.vision_language.commands",
         },
     ),
     "bench": for_step(
@@ -178,6 +191,8 @@ RUNS = {
         },
     ),
     "export": for_step("export", {"lm": "phase1_foundation.language.commands"}),
+    "caption": plain("caption", "phase2_multimodal.vision_language.commands"),
+    "ask": plain("ask", "phase2_multimodal.vision_language.commands"),
     "data": data,
     "report": report,
     "doctor": doctor,

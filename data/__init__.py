@@ -25,6 +25,7 @@ __all__ = ["DATASETS", "READERS", "DataSet", "Document", "TextData", "load", "lo
 TEXTS = {
     "embedded_text": "data.embedded_text:EmbeddedText",
     "embedded_sample": "data.embedded_text:EmbeddedSample",
+    "curriculum_text": "data.curriculum_text:CurriculumText",
     "wiki_articles": "data.wiki_articles:WikiArticles",
     "chats": "data.chats:Chats",
     "poetry": "data.poetry:Poetry",
@@ -32,6 +33,7 @@ TEXTS = {
 PICTURES = {
     "embedded_pictures": "data.embedded_pictures:EmbeddedPictures",
     "embedded_pictures_sample": "data.embedded_pictures:EmbeddedPicturesSample",
+    "scenes": "data.scenes:Scenes",
     "noto_pictures": "data.noto_pictures:NotoPictures",
     "cifar_10": "data.cifar_10:Cifar10",
     "fashion_mnist": "data.fashion_mnist:FashionMnist",
@@ -47,9 +49,15 @@ TEXT_READERS = {
 }
 PICTURE_READERS = {
     "coco": "data.coco:Coco",
+    "flickr": "data.flickr:Flickr",
+    "vqa_v2": "data.vqa_v2:VqaV2",
+    "gqa": "data.gqa:Gqa",
+    "daquar": "data.daquar:Daquar",
     "imagenet": "data.imagenet:ImageNet",
     "webdataset": "data.image_shards:WebDataset",
     "laion": "data.laion:Laion",
+    "conceptual_captions": "data.official_links:ConceptualCaptions",
+    "sbu": "data.official_links:Sbu",
     "hub_pictures": "data.hub_pictures:HubPictures",
 }
 

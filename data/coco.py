@@ -1,25 +1,35 @@
 """COCO in its official form: photographs with five captions, and objects with boxes and masks."""
 
-import json
 import re
 from collections import defaultdict
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from data.decoding import BadPicture
-from data.official_pictures import Entry, Found, OfficialPictures, picture_of
-from data.pictures import Picture, Skipped, check_split
+from data.files import Named
+from data.karpathy import karpathy
+from data.official_json import formed, inside, load, one_line
+from data.official_pictures import (
+    UNLABELLED,
+    Entry,
+    Found,
+    OfficialPictures,
+    first_folder,
+    picture_of,
+)  # fmt: skip
+from data.pictures import SPLITS, Picture, Skipped, check_split
 from shared.errors import VermeilError
 
 if TYPE_CHECKING:  # it takes the `vision` extra
     from data.augment import Annotated
 
-NAMED = re.compile(r"(captions|instances)_((train|val)\w*)\.json")
-UNLABELLED = "unlabelled"  # the last class: pictures without objects, or no instances_*.json
+NAMED = re.compile(r"(captions|instances)_((train|val|test)\w*)\.json")
+KARPATHY = "dataset_coco.json"
+FORM = "COCO"
 DIFFERENCE = 0.05  # of the sides' ratio, where a copy was made smaller; more is another picture
 
 
@@ -45,9 +55,11 @@ class Coco(OfficialPictures):
     """`root` with captions_*.json, instances_*.json or both, in it or in annotations/.
 
     The pictures of *_val2017.json lie in val2017/ or images/val2017/; annotations without such a
-    folder are left out. Texts are the captions, without them the class's name; the label is the
-    class of the object with the largest area, crowds only where there is nothing else; tags are
-    all classes in the picture. Copies of the pictures may be smaller than the annotations say.
+    folder are left out. With dataset_coco.json in `root`, splits and captions are Karpathy's. Texts
+    are the captions, without them the class's name; the label is the class of the object with the
+    largest area, crowds only where there is nothing else, "unlabelled" where there is no object;
+    tags are all classes in the picture. Copies of the pictures may be smaller than the annotations
+    say.
     """
 
     name = "coco"
@@ -76,32 +88,72 @@ class Coco(OfficialPictures):
             for path in sorted(folder.glob("*.json")):
                 if named := NAMED.fullmatch(path.name):
                     parts[named[2]][named[1]] = path
+        if (path := self.root / KARPATHY).is_file():
+            return self._found_by_karpathy(path, parts)
         if not parts:
             raise VermeilError(
                 f"{self.root} holds no captions_*.json and no instances_*.json, nor does its "
                 "folder annotations",
                 "give the folder in which COCO's archives were unpacked",
             )
-        folders = {name: _folder(self.root, name) for name in parts}
-        present = {name: folder for name, folder in folders.items() if folder is not None}
+        folders = self._folders(parts)
+        return self._found_in({name: parts[name] for name in sorted(folders)}, folders)
+
+    def _folders(self, names: Iterable[str]) -> dict[str, Path]:
+        """The folders of pictures that are there; complains if there is none."""
+        places = {name: (self.root / name, self.root / "images" / name) for name in names}
+        found = {name: first_folder(*some) for name, some in places.items()}
+        present = {name: folder for name, folder in found.items() if folder is not None}
         if not present:
             raise VermeilError(
                 f"{self.root} holds annotations, but no pictures",
-                f"put them in {' or '.join(str(self.root / name) for name in sorted(parts))}",
+                f"put them in {' or '.join(str(self.root / name) for name in sorted(places))}",
             )
-        return self._found_in({name: parts[name] for name in sorted(present)}, present)
+        return present
 
     def _found_in(self, parts: dict[str, dict[str, Path]], folders: dict[str, Path]) -> Found:
         """The pictures of the parts of one year."""
-        kinds = [name[: 5 if name.startswith("train") else 3] for name in parts]
+        kinds = [kind_of(name) for name in parts]
         if len(set(kinds)) < len(kinds):
             raise VermeilError(
                 f"{self.root} holds pictures of several years: {', '.join(parts)}",
                 "keep one, they share pictures",
             )
-        read = {name: _Part(folders[name], files) for name, files in parts.items()}
+        dropped = Skipped()
+        classes, entries = self._read(parts, folders, dropped)
+        found = dict(zip(kinds, entries, strict=True))
+        train, val, test = (found.get(kind, []) for kind in ("train", "val", "test"))
+        return Found(classes, train, test, _facts(parts), val, dropped)
+
+    def _found_by_karpathy(self, path: Path, parts: dict[str, dict[str, Path]]) -> Found:
+        """The pictures of dataset_coco.json; where instances_*.json are, with their objects."""
+        dropped = Skipped()
+        described = karpathy(path, dropped)
+        folders = self._folders({picture.folder for picture in described})
+        objects = {name: {"instances": parts[name]["instances"]}
+                   for name in sorted(folders) if "instances" in parts[name]}  # fmt: skip
+        classes, read = self._read(objects, folders, Skipped())
+        known = {entry.id: entry for entries in read for entry in entries}
+        found: dict[str, list[Entry]] = {split: [] for split in SPLITS}
+        for folder, name, split, texts in described:
+            identifier = f"{folder}/{name}"
+            if folder not in folders:
+                dropped.add(BadPicture(identifier, f"no folder {folder}"))
+                continue
+            entry = Entry(identifier, folders[folder] / name, len(classes) - 1, texts)
+            if identifier in known:
+                entry = replace(known[identifier], texts=texts)
+            found[split].append(entry)
+        facts = [(path, path.name), *_facts(objects)]
+        return Found(classes, found["train"], found["test"], facts, found["validation"], dropped)
+
+    def _read(
+        self, parts: dict[str, dict[str, Path]], folders: dict[str, Path], dropped: Skipped
+    ) -> tuple[tuple[str, ...], list[list[Entry]]]:
+        """The classes of all parts, and each part's pictures."""
+        read = [_Part(folders[name], files, dropped) for name, files in parts.items()]
         categories: dict[int, str] = {}
-        for part in read.values():
+        for part in read:
             for number, name in part.categories.items():
                 if categories.setdefault(number, name) != name:
                     raise VermeilError(
@@ -110,45 +162,39 @@ class Coco(OfficialPictures):
                     )
         classes = (*(categories[number] for number in sorted(categories)), UNLABELLED)
         labels = {number: label for label, number in enumerate(sorted(categories))}
-        found: dict[str, list[Entry]] = {"train": [], "val": []}
-        for kind, part in zip(kinds, read.values(), strict=True):
-            found[kind] += part.entries(classes, labels)
-        facts = [(path, path.name) for files in parts.values() for path in files.values()]
-        return Found(classes, found["train"], found["val"], facts)
+        return classes, [part.entries(classes, labels) for part in read]
 
 
 class _Part:
     """One part's annotation files, read; only what is used is kept."""
 
-    def __init__(self, folder: Path, files: dict[str, Path]):
-        self.folder = folder
+    def __init__(self, folder: Path, files: dict[str, Path], dropped: Skipped):
+        self.folder, self.files, self.dropped = folder, files, dropped
         self.images: dict[int, tuple[str, int, int]] = {}
         self.categories: dict[int, str] = {}
         self.captions: dict[int, list[str]] = defaultdict(list)
         self.objects: dict[int, list[dict]] = defaultdict(list)
         for kind, path in sorted(files.items()):
-            content = _load(path)
-            try:
+            content = load(path, FORM)
+            with formed(path, FORM):
                 self._take(kind, content)
-            except (AttributeError, KeyError, TypeError, ValueError) as error:
-                raise VermeilError(
-                    f"{path} is not in COCO's form ({type(error).__name__}: {error})",
-                    "download it again",
-                ) from None
 
     def _take(self, kind: str, content: dict[str, Any]) -> None:
         for image in content["images"]:
-            name = Path(image["file_name"])
-            if name.is_absolute() or ".." in name.parts:
-                raise ValueError(f"a picture outside its folder, {name}")
+            name = inside(image["file_name"])
             width, height = int(image["width"]), int(image["height"])
             if min(width, height) < 1:
                 raise ValueError(f"{name} with {width} x {height} pixels")
-            self.images[image["id"]] = (name.as_posix(), width, height)
+            self.images[image["id"]] = (name, width, height)
         if kind == "captions":
             for caption in content["annotations"]:
-                if text := " ".join(caption["caption"].split()):
-                    self.captions[caption["image_id"]].append(text)
+                number, text = caption["image_id"], one_line(caption["caption"])
+                if number not in self.images:
+                    self._drop(f"image {number}", "caption of no picture")
+                elif text:
+                    self.captions[number].append(text)
+                else:
+                    self._drop(self.images[number][0], "empty caption")
             return
         for category in content["categories"]:
             self.categories[int(category["id"])] = str(category["name"])
@@ -162,8 +208,20 @@ class _Part:
             self.objects[thing["image_id"]].append(kept)
 
     def entries(self, classes: tuple[str, ...], labels: dict[int, int]) -> list[Entry]:
-        """All pictures that the annotations list."""
-        return [self._entry(number, classes, labels) for number in self.images]
+        """All pictures that the annotations list, except those that have nothing to them."""
+        wanted = []
+        for number, (name, _, _) in self.images.items():
+            if "captions" in self.files and not self._said(number):
+                self._drop(name, "no caption")
+            else:
+                wanted.append(self._entry(number, classes, labels))
+        return wanted
+
+    def _said(self, number: int) -> bool:
+        return number in self.captions or number in self.objects
+
+    def _drop(self, name: str, reason: str) -> None:
+        self.dropped.add(BadPicture(f"{self.folder.name}/{name}", reason))
 
     def _entry(self, number: int, classes: tuple[str, ...], labels: dict[int, int]) -> CocoEntry:
         name, width, height = self.images[number]
@@ -207,18 +265,10 @@ def objects_of(entry: CocoEntry) -> Objects:
     return Objects(picture, Annotated(picture.pixels, boxes, stacked), numbers, crowd)
 
 
-def _folder(root: Path, name: str) -> Path | None:
-    places = (root / name, root / "images" / name)
-    return next((place for place in places if place.is_dir()), None)
+def kind_of(part: str) -> str:
+    """What a part is called without its year: "train", "val" or "test"."""
+    return re.match("train|val|test", part)[0]  # type: ignore[index]
 
 
-def _load(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_bytes())
-    except OSError as error:
-        raise VermeilError(f"{path} cannot be read ({error.strerror})", "mend it") from None
-    except (ValueError, RecursionError) as error:
-        raise VermeilError(f"{path} is no whole JSON ({error})", "download it again") from None
-    if not isinstance(content, dict):
-        raise VermeilError(f"{path} is not in COCO's form", "download it again")
-    return content
+def _facts(parts: dict[str, dict[str, Path]]) -> list[Named]:
+    return [(path, path.name) for files in parts.values() for path in files.values()]

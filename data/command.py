@@ -19,11 +19,19 @@ NAME is one of
   hub@OWNER/NAME        a data set of the Hugging Face Hub, streamed; /CONFIGURATION and @REVISION
                         may follow
   coco@FOLDER           its annotations (captions_*.json, instances_*.json) beside train2017/ and
-                        val2017/
+                        val2017/; dataset_coco.json decides the splits
+  flickr@FOLDER         Flickr8k.token.txt or results_20130124.token, the lists of splits or
+                        dataset_flickr8k.json (30k), and the pictures in images/
+  vqa_v2@FOLDER         v2_OpenEnded_mscoco_*_questions.json, v2_mscoco_*_annotations.json, and
+                        train2014/ and val2014/
+  gqa@FOLDER            train_, val_ and testdev_balanced_questions.json, and images/
+  daquar@FOLDER         qa.894.raw.train.txt and qa.894.raw.test.txt, and images/
   imagenet@FOLDER       train/ with a folder per wnid, val/ flat, ILSVRC2012_devkit_t12/
   webdataset@FOLDER     its .tar shards with jpg (png, webp), cls, txt and json members, streamed
   laion@PLACE           a list of links with captions (LAION's .parquet, Conceptual Captions' .tsv,
                         SBU's .json), which img2dataset downloads; or the folder that it wrote
+  conceptual_captions@PLACE  GCC-training.tsv and GCC-1.1.0-Validation.tsv, in the same way
+  sbu@PLACE             sbu-captions-all.json, or SBU's lists of links and captions, likewise
   hub_pictures@OWNER/NAME  pictures of the Hub, streamed; /CONFIGURATION, @REVISION and
                         #image=A,label=B,text=C,split=D may follow
   FOLDER or FILE        your own .txt, .jsonl and .parquet, with a "/" or a suffix in its name;

@@ -68,7 +68,7 @@ class Laion(WebDataset):
 
     def __init__(self, root: Path):
         self.place, self.lists = root, _lists(root)
-        super().__init__(_place(root, self.lists) / "shards" if self.lists else root)
+        super().__init__(place_of(root, self.lists) / "shards" if self.lists else root)
         self.name = f"laion@{root.resolve().name}"
         self.description = f"pictures of the web with captions, {root}"
 
@@ -172,7 +172,7 @@ def _lists(root: Path) -> list[Path]:
     return [path for path, _ in find(root, SUFFIXES)]
 
 
-def _place(root: Path, lists: list[Path]) -> Path:
+def place_of(root: Path, lists: list[Path]) -> Path:
     """Where the pictures of these lists belong; changed files belong elsewhere."""
     states = [(str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns) for path in lists]
     identity = hashlib.sha256(repr(states).encode()).hexdigest()

@@ -1,13 +1,14 @@
 """Official downloads of pictures: what is there is listed at once, and pixels are read when asked.
 
-What the authors call validation is the test split, since that is what the literature reports on;
-validation pictures are taken from their training pictures. Where one of their parts is missing,
-the other is divided 90 / 5 / 5. Both by the hash of the ids, with at most 5,000 held out for each.
+Three parts are kept as the authors made them. Of two, what they call validation is the test split,
+since that is what the literature reports on; validation pictures are taken from their training
+pictures. One alone is divided 90 / 5 / 5. Both by the hash of the ids, with at most 5,000 held out
+for each.
 """
 
 import hashlib
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import zip_longest
@@ -20,6 +21,8 @@ from data.folder_pictures import read
 from data.pictures import SPLITS, BadPicture, Picture, PictureData, Skipped, check_split, decode
 from data.splits import Census
 from shared.errors import VermeilError
+
+UNLABELLED = "unlabelled"  # the class of pictures without one
 
 
 @dataclass(frozen=True)
@@ -37,9 +40,11 @@ class Found(NamedTuple):
     """What a download holds."""
 
     classes: tuple[str, ...]
-    train: list[Entry]
-    test: list[Entry]
+    train: Sequence[Entry]
+    test: Sequence[Entry]
     facts: list[Named]  # the files that labels and texts come from
+    validation: Sequence[Entry] = ()
+    dropped: Skipped | None = None  # what the annotations hold that is of no use
 
 
 class OfficialPictures(PictureData):
@@ -86,6 +91,11 @@ class OfficialPictures(PictureData):
         """Read the annotations and find the files."""
         self._sha256  # noqa: B018 (computed on first use)
 
+    @property
+    def dropped(self) -> Skipped:
+        """What was passed over in the annotations, before any picture is read."""
+        return self._found.dropped or Skipped()
+
     def sha256(self) -> str:
         """Over the annotations' contents, and names and sizes of the picture files."""
         return self._sha256
@@ -99,7 +109,9 @@ class OfficialPictures(PictureData):
         """Pictures by class and split as the annotations have them; no picture is opened."""
         from data.picture_tables import inventory
 
-        return inventory(self, self._entries.__getitem__)
+        yield from inventory(self, self._entries.__getitem__)
+        if self.dropped.counts:
+            yield f"\npassed over in the annotations: {self.dropped}"
 
     def excerpts(self, split: str, number: int, width: int) -> Iterator[str]:
         """The table, then the first picture of each class in turn; no others are opened."""
@@ -131,9 +143,18 @@ class OfficialPictures(PictureData):
 
     @cached_property
     def _entries(self) -> dict[str, list[Entry]]:
-        train, test = (sorted(part, key=lambda e: e.id) for part in self._found[1:3])
-        if not train:
+        found = self._found
+        parts = (found.train, found.validation, found.test)
+        train, validation, test = (sorted(part, key=lambda e: e.id) for part in parts)
+        if not test:
+            validation, test = [], validation
+        if not train and not validation:
             train, test = test, []
+        self._check_apart([*train, *validation, *test])
+        divided: dict[str, list[Entry]] = {"train": [], "validation": validation, "test": test}
+        missing = [split for split in SPLITS if split != "train" and not divided[split]]
+        if not missing:
+            return divided | {"train": train}
         if len(train) < len(SPLITS):
             raise VermeilError(
                 f"{self.root} has {len(train)} picture(s) of {self.title} to divide, at least "
@@ -144,12 +165,20 @@ class OfficialPictures(PictureData):
         for entry in train:
             census.add(entry.id)
         cuts = census.splits()
-        missing = ["validation"] if test else ["validation", "test"]
-        divided: dict[str, list[Entry]] = {"train": [], "validation": [], "test": test}
         for entry in train:
             split = cuts.of(entry.id)
             divided[split if split in missing else "train"].append(entry)
         return divided
+
+    def _check_apart(self, entries: list[Entry]) -> None:
+        """A picture in two splits would be learned and then tested."""
+        seen: set[str] = set()
+        for entry in entries:
+            if entry.id in seen:
+                raise VermeilError(
+                    f"{self.root} names the picture {entry.id} twice", "take one of them out"
+                )
+            seen.add(entry.id)
 
     @cached_property
     def _sha256(self) -> str:
@@ -171,6 +200,11 @@ def picture_of(entry: Entry) -> Picture:
 def picture_files(folder: Path) -> list[Path]:
     """The picture files that lie in a folder itself, sorted."""
     return [path for path in listed(folder) if path.suffix.lower() in SUFFIXES]
+
+
+def first_folder(*places: Path) -> Path | None:
+    """The first of these places that is a folder."""
+    return next((place for place in places if place.is_dir()), None)
 
 
 def listed(folder: Path) -> list[Path]:

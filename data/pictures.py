@@ -4,7 +4,7 @@ import hashlib
 import json
 from abc import abstractmethod
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -19,7 +19,7 @@ from shared.home import home, replacing, write_atomically
 __all__ = ["SPLITS", "BadPicture", "Picture", "PictureArrays", "PictureData", "Skipped", "arrays",
            "check_split", "decode", "resized"]  # fmt: skip
 
-RECIPE = 1  # changes when `resized` gives other pixels
+RECIPE = 2  # changes when `resized` gives other pixels, and with what is kept
 SIZES = range(4, 1025)
 NAMES = 3  # of pictures that were passed over, for each reason
 INDEX = "index.json"  # written last: where it stands, the arrays are whole
@@ -95,6 +95,7 @@ class PictureArrays(NamedTuple):
     pixels: np.ndarray  # (N, size, size, 3) uint8, RGB, memory-mapped
     labels: np.ndarray  # (N,) int64
     texts: list[tuple[str, ...]]  # N
+    ids: Sequence[str] = ()  # N
 
 
 def arrays(data: PictureData, split: str, size: int) -> PictureArrays:
@@ -121,13 +122,14 @@ def arrays(data: PictureData, split: str, size: int) -> PictureArrays:
 def _write(folder: Path, data: PictureData, split: str, size: int) -> None:
     for orphan in folder.glob(".*.partial"):  # of a run that was killed
         orphan.unlink()
-    labels, texts = [], []
+    labels, texts, ids = [], [], []
     with replacing(folder / "pixels.npy") as temporary, temporary.open("wb") as file:
         _header(file, 0, size)
         for picture in data.pictures(split):
             file.write(resized(picture.pixels, size).tobytes())
             labels.append(picture.label)
             texts.append(picture.texts)
+            ids.append(picture.id)
         file.seek(0)
         _header(file, len(labels), size)
     skipped = data.skipped.get(split, Skipped())
@@ -136,7 +138,8 @@ def _write(folder: Path, data: PictureData, split: str, size: int) -> None:
             f"the {split} split of {data.name} has no picture that can be read",
             f"passed over: {skipped}" if skipped.counts else f"look: vermeil data show {data.name}",
         )
-    index = {"labels": labels, "texts": texts, "skipped": [skipped.counts, skipped.names]}
+    index = {"labels": labels, "texts": texts, "ids": ids}
+    index |= {"skipped": [skipped.counts, skipped.names]}
     write_atomically(folder / INDEX, json.dumps(index, ensure_ascii=False))
 
 
@@ -160,4 +163,5 @@ def _open(folder: Path, data: PictureData, split: str, size: int) -> PictureArra
             f"rm -r {folder}; the next run makes them again",
         )
     data.skipped[split] = Skipped(Counter(counts), names)
-    return PictureArrays(pixels, labels, [tuple(words) for words in index["texts"]])
+    texts = [tuple(words) for words in index["texts"]]
+    return PictureArrays(pixels, labels, texts, index["ids"])

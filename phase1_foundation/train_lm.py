@@ -18,7 +18,7 @@ from shared.train_config import TrainConfig
 class LMConfig(TrainConfig):
     """The model's shape, its text and how it is trained."""
 
-    data: str = option("embedded_text", "a data set, READER@PLACE, or a folder of texts")
+    data: str = option("curriculum_text", "a data set, READER@PLACE, or a folder of texts")
     tokenizer: str = option("", "artifact to build on; by default the preset's own")
     optimizer: Literal["adamw", "muon"] = option("muon", "muon: for hidden matrices")
     learning_rate: float = option(4e-3, "AdamW's peak learning rate", low=0)

@@ -15,7 +15,7 @@ from shared.step import Inputs, Run, Step
 class TokenizerConfig:
     """What vocabulary to learn, and from which text."""
 
-    data: str = option("embedded_text", "a data set, READER@PLACE, or a folder of texts")
+    data: str = option("curriculum_text", "a data set, READER@PLACE, or a folder of texts")
     vocab_size: int = option(4096, "pieces, reserved symbols and 256 bytes included", low=300)
     kind: Literal["unigram", "bpe"] = option("unigram", "how the vocabulary is learned")
     character_coverage: float = option(

@@ -13,6 +13,7 @@ import hashlib
 import json
 import shutil
 import subprocess
+import typing
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -259,12 +260,20 @@ def read_config(path: Path, config_class: type) -> Any:
     except (OSError, ValueError) as error:
         raise VermeilError(f"cannot read {path} ({error})") from None
     values.pop("class", None)
-    names = [f.name for f in dataclasses.fields(config_class)]
-    for key in values:
-        if key not in names:
-            raise VermeilError(f"{path} has the unknown key '{key}'", nearest(key, names))
-    lists = {key: tuple(value) for key, value in values.items() if isinstance(value, list)}
+    return _config_of(values, config_class, path)
+
+
+def _config_of(values: dict[str, Any], config_class: type, path: Path) -> Any:
+    """Plain values as a dataclass, and those of its fields that are dataclasses likewise."""
+    kinds = typing.get_type_hints(config_class)
+    made = {}
+    for key, value in values.items():
+        if key not in kinds:
+            raise VermeilError(f"{path} has the unknown key '{key}'", nearest(key, [*kinds]))
+        made[key] = tuple(value) if isinstance(value, list) else value
+        if dataclasses.is_dataclass(kinds[key]) and isinstance(value, dict):
+            made[key] = _config_of(value, cast("type", kinds[key]), path)
     try:
-        return config_class(**values | lists)
+        return config_class(**made)
     except TypeError as error:
         raise VermeilError(f"{path} is incomplete ({error})") from None

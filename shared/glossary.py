@@ -19,6 +19,8 @@ METRICS = {
         "short answers punished.",
     ),
     "bleu_1": ("BLEU-1", "Share of words that also stand in a reference, short answers punished."),
+    "bleu_2": ("BLEU-2", "Overlap with the references in single words and pairs."),
+    "bleu_3": ("BLEU-3", "Overlap with the references in runs of one to three words."),
     "bleu_4": ("BLEU-4", "Overlap with the references in runs of one to four words."),
     "rouge_1": ("ROUGE-1", "Overlap with the reference in single words, as an F-score."),
     "rouge_2": ("ROUGE-2", "Overlap with the reference in pairs of words, as an F-score."),
@@ -70,9 +72,56 @@ METRICS = {
         "VQA accuracy",
         "Share of answers that agree with people's; full marks if three of ten said so.",
     ),
-    "clip_score": ("CLIP score", "How well a picture and its words match, as another model sees."),
+    "gqa_accuracy": ("GQA accuracy", "Share of answers that are the true one to the letter."),
+    "daquar_accuracy": (
+        "DAQUAR accuracy",
+        "Share of answers that name the same things as the true one, in any order.",
+    ),
+    "wups_at_0_9": (
+        "WUPS at 0.9",
+        "DAQUAR accuracy that lets words pass for each other if WordNet has them close by.",
+    ),
+    "wups_at_0_0": (
+        "WUPS at 0.0",
+        "The same with any nearness counted; two nouns of any kind score some, so it is mild.",
+    ),
+    "tuple_f1": (
+        "tuple F1",
+        "Whether a caption names what a generated scene shows, how many and on what background, "
+        "and says nothing wrong; exact, and ours alone.",
+    ),
+    "clip_score": (
+        "CLIP score",
+        "How well a picture and its words match, as another model sees, from 0 to 2.5; "
+        "each pair counts 0 at least.",
+    ),
+    "clip_score_torchmetrics": (
+        "CLIP score (torchmetrics)",
+        "The same cosine from 0 to 100, averaged before it is cut at 0.",
+    ),
     "recall_at_1": ("recall at 1", "How often the right match is found first."),
     "recall_at_5": ("recall at 5", "How often the right match is among the first five found."),
+    "recall_at_10": ("recall at 10", "How often the right match is among the first ten found."),
+    "median_rank": (
+        "median rank",
+        "Half of the right matches are found at this place or before; 1 is best.",
+    ),
+    "zero_shot_accuracy": (
+        "zero-shot accuracy",
+        "Share of pictures whose class is the nearest by its words alone, never trained on.",
+    ),
+    "object_accuracy": (
+        "object accuracy",
+        "How often the drawn picture shows the things that the prompt asked for.",
+    ),
+    "background_accuracy": (
+        "background accuracy",
+        "How often the drawn picture has the background that the prompt asked for.",
+    ),
+    "judge_accuracy": (
+        "judge's accuracy",
+        "How often the network that judges drawn pictures is right about real ones.",
+    ),
     "attribute_accuracy": (
         "attribute accuracy",
         "How often the drawn picture shows what the prompt asked for.",
@@ -103,8 +152,22 @@ METRICS = {
     "peak_memory_mb": ("peak memory", "The most memory that was in use at once."),
 }
 
-# Networks that metrics of pictures look through, where it is not the Inception of the literature.
-NETWORKS = {"efficientnet_lite0": "EfficientNet-lite0"}
+# What a metric's name may begin or end with: how it is written, and what it adds to the meaning.
+BEGINNINGS = {
+    "text_to_image_": ("text to picture", "Pictures are looked for by their words."),
+    "image_to_text_": ("picture to text", "Words are looked for by their picture."),
+}
+ENDINGS = {
+    "_simple": (
+        "simple words",
+        "Words are split by a rule of ours: not to be compared with numbers of Stanford's words.",
+    ),
+    # Where a metric of pictures looks through another network than the literature's Inception.
+    "_efficientnet_lite0": (
+        "EfficientNet-lite0",
+        "Seen through EfficientNet-lite0: not to be compared with other networks' numbers.",
+    ),
+}
 
 # Floors, ceilings and references: what the number beside the run's own stands for.
 BASELINES = {
@@ -126,11 +189,12 @@ BASELINES = {
     "majority": ("majority", "the most frequent answer, always"),
     "question_only": ("question only", "a twin trained without ever seeing the pictures"),
     "chance": ("chance", "guessing"),
+    "random": ("random", "what an order drawn at random expects"),
     "init": ("untrained", "the same model before training"),
     "pca_gaussian": ("PCA Gaussian", "noise with the colours and layout of the data"),
     "blurred": ("blurred", "real pictures, blurred"),
     "real": ("real", "held-out real data, measured the same way"),
-    "leave_one_out": ("leave one out", "one person's answer measured against the others'"),
+    "leave_one_out": ("leave one out", "one person's answer or caption against the others'"),
     "eager": ("eager", "the uncompressed model in PyTorch"),
     "onnx_fp32": ("ONNX fp32", "the uncompressed model in ONNX Runtime"),
     "pocketsphinx": ("pocketsphinx", "an off-the-shelf recogniser on the same clips"),
@@ -140,26 +204,30 @@ BASELINES = {
 
 def metric_label(name: str) -> str:
     """How a metric is written: `bleu_4` -> BLEU-4; unknown ones by their words."""
-    base, network = _through(name)
+    base, variants = _variants(name)
     label = METRICS.get(base, (base.replace("_", " "), ""))[0]
-    return f"{label} ({network})" if network else label
+    return f"{label} ({', '.join(written for written, _ in variants)})" if variants else label
 
 
 def metric_meaning(name: str) -> str:
     """What a metric says, in a sentence or two; empty for unknown ones."""
-    base, network = _through(name)
+    base, variants = _variants(name)
     meaning = METRICS.get(base, ("", ""))[1]
-    if network and meaning:
-        return f"{meaning} Seen through {network}: not to be compared with other networks' numbers."
-    return meaning
+    return " ".join([meaning, *(added for _, added in variants)]) if meaning else ""
 
 
-def _through(name: str) -> tuple[str, str]:
-    """`kid_efficientnet_lite0` -> kid, EfficientNet-lite0; other names as they are."""
-    for network, label in NETWORKS.items():
-        if name.endswith(f"_{network}"):
-            return name.removesuffix(f"_{network}"), label
-    return name, ""
+def _variants(name: str) -> tuple[str, list[tuple[str, str]]]:
+    """`kid_efficientnet_lite0` -> kid, and what EfficientNet-lite0 adds; others as they are."""
+    found = []
+    for beginning, variant in BEGINNINGS.items():
+        if name.startswith(beginning):
+            name = name.removeprefix(beginning)
+            found.append(variant)
+    for ending, variant in ENDINGS.items():
+        if name.endswith(ending):
+            name = name.removesuffix(ending)
+            found.append(variant)
+    return name, found
 
 
 def baseline_label(name: str) -> str:

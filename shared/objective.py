@@ -1,21 +1,25 @@
 """A model with its loss and its optimizer: what `shared.training.fit` trains."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import pytorch_lightning as pl
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
-from shared.optim import learning_rate_factor, make_optimizer
+from shared.optim import Pace, make_optimizer, schedules
 from shared.train_config import TrainConfig
 
 
 class Objective(pl.LightningModule):
     """A model, its loss and its optimizer; a subclass defines `loss`.
 
-    `last_loss` and `grad_norm` (before clipping) are what the journal writes down.
+    `last_loss` and `grad_norm` (before clipping) are what the journal writes down. `paces` is for
+    parents' weights, which may learn slower than new ones, or later.
     """
 
+    paces: Mapping[str, Pace] = MappingProxyType({})
     last_loss: Tensor
     grad_norm: Tensor
 
@@ -33,8 +37,8 @@ class Objective(pl.LightningModule):
         return loss
 
     def configure_optimizers(self) -> dict[str, Any]:
-        optimizer = make_optimizer(self.model, self.train_config)
-        schedule = LambdaLR(optimizer, learning_rate_factor(self.train_config))
+        optimizer = make_optimizer(self.model, self.train_config, self.paces)
+        schedule = LambdaLR(optimizer, schedules(optimizer, self.train_config))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def configure_gradient_clipping(self, optimizer, *_: Any, **__: Any) -> None:

@@ -1,7 +1,8 @@
 """Optimizer and schedule: AdamW, or Muon for the hidden matrices and AdamW for the rest."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -12,27 +13,59 @@ from shared.nn import Hidden, Modulation
 from shared.train_config import TrainConfig
 
 
-def make_optimizer(model: nn.Module, config: TrainConfig) -> Optimizer:
-    """The optimizer of a run; weight decay is for matrices alone."""
-    trained = [p for p in model.parameters() if p.requires_grad]
-    inner = []
-    if config.optimizer == "muon":
-        modules = list(model.modules())
-        steering = {id(m.weight) for m in modules if isinstance(m, Modulation)}
-        hidden = [p for m in modules if isinstance(m, Hidden) for p in m.parameters()]
-        matrices = [p for p in hidden if p.dim() >= 2 and id(p) not in steering]
-        inner = list(dict.fromkeys(matrices))  # some hidden modules lie in others
-    held = {id(p) for p in inner}
-    rest = [p for p in trained if id(p) not in held]
-    groups = [
-        {"params": [p for p in rest if p.dim() >= 2], "weight_decay": config.weight_decay},
-        {"params": [p for p in rest if p.dim() < 2], "weight_decay": 0.0},
-    ]
-    adamw = AdamW(groups, lr=config.learning_rate, betas=(0.9, config.beta2), fused=True)
-    inner = [p for p in inner if p.requires_grad]
-    if not inner:
-        return adamw
-    return Together([Muon(inner, config.muon_learning_rate, 0.95, config.weight_decay), adamw])
+@dataclass(frozen=True)
+class Pace:
+    """How a parent's parameters learn: a share of the learning rate, from a step on."""
+
+    scale: float = 1.0
+    begin: int = 0  # frozen until then
+
+
+def make_optimizer(
+    model: nn.Module, config: TrainConfig, paces: Mapping[str, Pace] | None = None
+) -> Optimizer:
+    """The optimizer of a run; weight decay is for matrices alone.
+
+    `paces` says by the beginning of parameters' names which of them learn otherwise than the rest.
+    """
+    by_pace: dict[Pace, list[nn.Parameter]] = defaultdict(list)
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            fitting = (pace for start, pace in (paces or {}).items() if name.startswith(start))
+            by_pace[next(fitting, Pace())].append(parameter)
+    inner = _for_muon(model) if config.optimizer == "muon" else set()
+    adamw, muon = [], []
+    for pace, parameters in by_pace.items():
+        rest = [p for p in parameters if id(p) not in inner]
+        matrices = [p for p in parameters if id(p) in inner]
+        adamw += [
+            {"params": [p for p in rest if p.dim() >= 2], "weight_decay": config.weight_decay,
+             **vars(pace)},
+            {"params": [p for p in rest if p.dim() < 2], "weight_decay": 0.0, **vars(pace)},
+        ]  # fmt: skip
+        muon += [{"params": matrices, **vars(pace)}] if matrices else []
+    plain = AdamW(adamw, lr=config.learning_rate, betas=(0.9, config.beta2), fused=True)
+    if not muon:
+        return plain
+    return Together([Muon(muon, config.muon_learning_rate, 0.95, config.weight_decay), plain])
+
+
+def _for_muon(model: nn.Module) -> set[int]:
+    """The hidden matrices, by identity."""
+    modules = list(model.modules())
+    steering = {id(m.weight) for m in modules if isinstance(m, Modulation)}
+    hidden = (p for m in modules if isinstance(m, Hidden) for p in m.parameters())
+    return {id(p) for p in hidden if p.dim() >= 2} - steering
+
+
+def schedules(optimizer: Optimizer, config: TrainConfig) -> list[Callable[[int], float]]:
+    """The learning rate's factor by step, of each group of the optimizer."""
+    factor = learning_rate_factor(config)
+
+    def paced(scale: float, begin: int) -> Callable[[int], float]:
+        return lambda step: scale * factor(step) if step >= begin else 0.0
+
+    return [paced(group["scale"], group["begin"]) for group in optimizer.param_groups]
 
 
 def learning_rate_factor(config: TrainConfig) -> Callable[[int], float]:
@@ -78,7 +111,7 @@ class Muon(Optimizer):
     matrices of a shape go together, which small models need.
     """
 
-    def __init__(self, matrices: Iterable[Tensor], lr: float, momentum: float, weight_decay: float):
+    def __init__(self, matrices: Iterable[Any], lr: float, momentum: float, weight_decay: float):
         super().__init__(matrices, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
 
     @torch.no_grad()

@@ -52,7 +52,15 @@ def stream(
     batch = Batch(decoder, len(prompts), longest + steps - 1)  # the last token is not read
     logits = batch.prefill(prompts)
     chooser = Chooser(sampling, prompts, config.vocab_size, logits.device)
-    ended = [False] * len(prompts)
+    yield from write(batch, logits, chooser, steps, eos)
+
+
+@torch.inference_mode()
+def write(
+    batch: Batch, logits: Float[Tensor, "b v"], chooser: "Chooser", steps: int, eos: Sequence[int]
+) -> Iterator[list[int | None]]:
+    """Continue what a batch has read, whose next tokens have these logits; as `stream`."""
+    ended = [False] * len(logits)
     for left in reversed(range(steps)):
         chosen = chooser(logits)  # (B,)
         answer: list[int | None] = []

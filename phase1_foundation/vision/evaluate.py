@@ -15,18 +15,13 @@ from data.picture_batches import to_tensor
 from data.pictures import SPLITS, PictureArrays, PictureData, arrays
 from phase1_foundation.vision.encoders import Encoder, load, untrained
 from phase1_foundation.vision.objective import evenly
-from phase1_foundation.vision.probes import (
-    Features,
-    linear_probe,
-    nearest,
-    nearest_neighbours,
-    wilson,
-)
+from phase1_foundation.vision.probes import Features, linear_probe, nearest, nearest_neighbours
 from shared import hardware, results
 from shared.artifact import Artifact
 from shared.errors import VermeilError
 from shared.glossary import metric_label
 from shared.grids import enlarged, png
+from shared.metrics.intervals import wilson
 from shared.results import Row
 
 BATCH_SIZE = 256

@@ -88,11 +88,3 @@ def nearest(
     parts = [(F.normalize(part, dim=1) @ keys.T).topk(k) for part in test.split(1024)]
     similarity, index = zip(*parts, strict=True)
     return torch.cat(similarity), torch.cat(index)
-
-
-def wilson(right: Bool[Tensor, " n"], z: float = 1.96) -> tuple[float, float]:
-    """The 95 % interval of an accuracy (Wilson, 1927)."""
-    n, p = len(right), right.float().mean().item()
-    middle, width = p + z * z / (2 * n), z * (p * (1 - p) / n + z * z / (4 * n * n)) ** 0.5
-    low, high = (middle - width) / (1 + z * z / n), (middle + width) / (1 + z * z / n)
-    return min(low, p), max(high, p)  # rounding must not leave the value outside

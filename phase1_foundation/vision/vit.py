@@ -1,9 +1,10 @@
 """The vision encoder: a ViT on the shared trunk, with timm's names (Dosovitskiy et al., 2021)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -137,3 +138,20 @@ class VisionTransformer(nn.Module, Pretrained):
         for block in self.blocks:
             x = block(x)
         return self.norm(x)
+
+    def at_size(self, size: int) -> "VisionTransformer":
+        """The same network, without its head, for pictures of another size.
+
+        Positions are interpolated (Dosovitskiy et al., 2021, section 3.2); all else is equal.
+        """
+        config = replace(self.config, size=size, classes=0)
+        other, state = VisionTransformer(config), self.state_dict()
+        side, new = (c.size // c.patch for c in (self.config, config))
+        first, grid = self.pos_embed.detach().split([1, side**2], dim=1)
+        grid = grid.mT.unflatten(2, (side, side))  # (1, C, side, side)
+        if new != side:
+            grid = F.interpolate(grid, (new, new), mode="bicubic", antialias=True)
+        state["pos_embed"] = torch.cat([first, grid.flatten(2).mT], dim=1)
+        kept = {name: tensor for name, tensor in state.items() if not name.startswith("head.")}
+        other.load_state_dict(kept)
+        return other

@@ -11,11 +11,12 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from shared.errors import VermeilError
 
@@ -25,7 +26,10 @@ SPICE_NEEDS = ("stanford-corenlp-3.6.0.jar", "stanford-corenlp-3.6.0-models.jar"
 WORD = re.compile(r"'?\w+")
 JAVA = ("java", "-Dfile.encoding=UTF-8", "-Duser.language=en")
 
+Name = TypeVar("Name", bound=Hashable)
 Captions = dict[str, list[str]]  # by picture
+Tokenized = tuple[Captions, Captions]  # what was said, and the references
+System = tuple[Mapping[str, str], Mapping[str, Sequence[str]]]
 
 
 @dataclass(frozen=True)
@@ -64,34 +68,55 @@ def caption_scores(
     a part of a set does not compare with that on the whole, and one picture has none. Pictures that
     miss a caption or a reference are a VermeilError.
     """
+    return compare_captions({"": (captions, references)}, java=java, seconds=seconds)[""]
+
+
+def compare_captions(
+    systems: Mapping[Name, System], *, java: bool = True, seconds: float = SECONDS
+) -> dict[Name, CaptionScores]:
+    """The scores of several systems by name, as `caption_scores` has them of one.
+
+    Each is (captions, references). The Java programs, whose start takes longer than their work, run
+    once for all of them.
+    """
     package = _package()
-    _check(captions, references)
-    keys = sorted(captions)
-    texts = [text for key in keys for text in (captions[key], *references[key])]
+    for captions, references in systems.values():
+        _check(captions, references)
+    pairs = systems.values()
+    texts = {text for captions, references in pairs for text in captions.values()}
+    texts |= {text for _, references in pairs for some in references.values() for text in some}
+    ordered = sorted(texts)
     try:
         if not java:
             raise NotAvailable("not asked for")
         _check_java()
-        words, tokenizer, missing = _ptb(texts, package, seconds), PTB, ""
+        split, tokenizer, missing = _ptb(ordered, package, seconds), PTB, ""
     except NotAvailable as error:
-        words, tokenizer, missing = [*map(simple_words, texts)], SIMPLE, str(error)
-    found = iter(words)
-    said: Captions = {}
-    true: Captions = {}
-    for key in keys:
-        said[key] = [next(found)]
-        true[key] = [next(found) for _ in references[key]]
-    scores = _without_java(said, true)
+        split, tokenizer, missing = [*map(simple_words, ordered)], SIMPLE, str(error)
+    words = dict(zip(ordered, split, strict=True))
+    tokenized = []
+    for captions, references in pairs:
+        keys = sorted(captions)
+        said = {key: [words[captions[key]]] for key in keys}
+        true = {key: [words[text] for text in references[key]] for key in keys}
+        tokenized.append((said, true))
+    found = [_without_java(said, true) for said, true in tokenized]
     for name, run in {"meteor": _meteor, "spice": _spice}.items():
         try:
-            scores[name] = (
-                CaptionScore(None, reason=missing) if missing else run(said, true, package, seconds)
-            )
+            if missing:
+                raise NotAvailable(missing)
+            scores = run(tokenized, package, seconds)
         except NotAvailable as error:
-            scores[name] = CaptionScore(None, reason=str(error))
+            scores = [CaptionScore(None, reason=str(error)) for _ in tokenized]
+        for of_system, score in zip(found, scores, strict=True):
+            of_system[name] = score
     if tokenizer == SIMPLE:
-        scores = {f"{name}_simple": score for name, score in scores.items()}
-    return CaptionScores(len(said), tokenizer, scores)
+        found = [{f"{name}_simple": score for name, score in of.items()} for of in found]
+    sizes = (len(said) for said, _ in tokenized)
+    return {
+        name: CaptionScores(n, tokenizer, of)
+        for name, n, of in zip(systems, sizes, found, strict=True)
+    }
 
 
 def simple_words(text: str) -> str:
@@ -148,25 +173,35 @@ def _ptb(texts: Sequence[str], package: Path, seconds: float) -> list[str]:
     return [" ".join(w for w in line.split() if w not in PUNCTUATIONS) for line in split]
 
 
-def _meteor(said: Captions, true: Captions, package: Path, seconds: float) -> CaptionScore:
+def _meteor(systems: Sequence[Tokenized], package: Path, seconds: float) -> list[CaptionScore]:
     """Denkowski & Lavie, 2014: the program counts matches of each caption, then weighs them all."""
     words = ("-Xmx2G", "-jar", _jar(package / "meteor" / "meteor-1.5.jar"), "-", "-", "-stdio",
              "-l", "en", "-norm")  # fmt: skip
     # The tokenizer has split bars that stood in a text, and the caption comes last.
-    asked = [" ||| ".join(["SCORE", *true[key], *said[key]]) for key in said]
+    asked = [
+        " ||| ".join(["SCORE", *true[key], *said[key]]) for said, true in systems for key in said
+    ]
     counts = _run("METEOR", words, "\n".join(asked) + "\n", seconds).splitlines()
     if len(counts) != len(asked):
         raise NotAvailable(f"METEOR answered {len(counts):,} times to {len(asked):,} captions")
-    lines = _run("METEOR", words, " ||| ".join(["EVAL", *counts]) + "\n", seconds).split()
-    *each, value = map(float, lines)
-    return CaptionScore(value, tuple(each))
+    of_each = iter(counts)
+    weighed = [" ||| ".join(["EVAL", *islice(of_each, len(said))]) for said, _ in systems]
+    lines = iter(map(float, _run("METEOR", words, "\n".join(weighed) + "\n", seconds).split()))
+    scores = []
+    for said, _ in systems:
+        each = tuple(islice(lines, len(said)))
+        scores.append(CaptionScore(next(lines), each))
+    return scores
 
 
-def _spice(said: Captions, true: Captions, package: Path, seconds: float) -> CaptionScore:
+def _spice(systems: Sequence[Tokenized], package: Path, seconds: float) -> list[CaptionScore]:
     """Anderson et al., 2016; the parser's models come with another package."""
-    folder = package / "spice"
     for name in SPICE_NEEDS:
-        _jar(folder / "lib" / name)
+        _jar(package / "spice" / "lib" / name)
+    return [_spice_of(said, true, package / "spice", seconds) for said, true in systems]
+
+
+def _spice_of(said: Captions, true: Captions, folder: Path, seconds: float) -> CaptionScore:
     entries = [{"image_id": key, "test": said[key][0], "refs": true[key]} for key in said]
     with tempfile.TemporaryDirectory() as work:
         asked, answer = Path(work, "in.json"), Path(work, "out.json")

@@ -1,6 +1,9 @@
 """COCO: tiny files in exactly the official form, whole and broken."""
 
 import json
+import os
+import tarfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +14,7 @@ from data.command import main
 from data.pictures import SPLITS, arrays
 from shared.errors import VermeilError
 
+ARCHIVE = Path(os.environ.get("VERMEIL_REALDATA", "realdata")) / "coco-val2017-159.tar"
 CATEGORIES = [
     {"supercategory": "animal", "id": 17, "name": "cat"},
     {"supercategory": "person", "id": 1, "name": "person"},
@@ -256,3 +260,120 @@ def test_what_is_no_coco(tmp_path, coco):
     write(tmp_path / "few", "val2017", [1, 2])
     with pytest.raises(VermeilError, match=r"has 2 picture\(s\) of COCO to divide"):
         load_pictures(f"coco@{tmp_path / 'few'}").prepare()
+
+
+def karpathy(root, rows):
+    """dataset_coco.json of (folder, number, split), five sentences each."""
+    images = [
+        {"filepath": folder, "sentids": [*range(5)], "filename": name_of(number), "imgid": place,
+         "split": split, "cocoid": number,
+         "sentences": [{"tokens": ["said"], "raw": f"Said {n} of {number}", "imgid": place,
+                        "sentid": n} for n in range(5)]}
+        for place, (folder, number, split) in enumerate(rows)
+    ]  # fmt: skip
+    (root / "dataset_coco.json").write_text(json.dumps({"images": images, "dataset": "coco"}))
+
+
+@pytest.fixture
+def split_by_karpathy(tmp_path):
+    write(tmp_path, "train2014", range(1, 5), [])
+    things = [thing(11, 17, [0, 0, 20.5, 10])]
+    write(tmp_path, "val2014", range(11, 17), things)
+    rows = [("train2014", n, "train") for n in range(1, 4)]
+    rows += [("val2014", 11, "test"), ("val2014", 12, "restval"), ("val2014", 13, "val"),
+             ("val2014", 14, "test")]  # fmt: skip
+    karpathy(tmp_path, rows)
+    return tmp_path
+
+
+def test_karpathy_decides_the_splits(split_by_karpathy):
+    root = split_by_karpathy
+    found = {split: read(root, split) for split in SPLITS}
+    assert [*found["train"]] == [
+        *(f"train2014/{name_of(n)}" for n in (1, 2, 3)),
+        f"val2014/{name_of(12)}",
+    ], "restval is for training"
+    assert [*found["validation"]] == [f"val2014/{name_of(13)}"]
+    assert [*found["test"]] == [f"val2014/{name_of(n)}" for n in (11, 14)]
+    first, second = found["test"].values()
+    assert first.texts == tuple(f"Said {n} of 11" for n in range(5))
+    data = load_pictures(f"coco@{root}")
+    assert data.classes == ("person", "cat", "unlabelled")
+    assert (first.label, first.tags, second.label) == (1, ("cat",), 2)
+    assert [len(objects.labels) for objects in data.annotated("test")] == [1]
+    hashes = {data.sha256()}
+    for path in (root / "annotations").iterdir():
+        path.unlink()
+    alone = load_pictures(f"coco@{root}")
+    assert alone.classes == ("unlabelled",) and alone.splits == "4 / 1 / 2"
+    assert [p.texts for p in alone.pictures("test")] == [first.texts, second.texts]
+    karpathy(root, [("train2014", 1, "train"), ("val2014", 11, "test"), ("val2014", 12, "val")])
+    assert len(hashes | {alone.sha256(), load_pictures(f"coco@{root}").sha256()}) == 3
+
+
+def test_karpathy_without_some_pictures(split_by_karpathy):
+    root = split_by_karpathy
+    (root / "val2014" / name_of(14)).unlink()
+    (root / "train2014").rename(root / "elsewhere")
+    data = load_pictures(f"coco@{root}")
+    assert data.splits == "1 / 1 / 2" and len([*data.pictures("test")]) == 1
+    assert data.dropped.counts == {"no folder train2014": 3}
+    assert str(data.skipped["test"]) == f"1 missing file (val2014/{name_of(14)})"
+    (root / "val2014").rename(root / "elsewhere too")
+    with pytest.raises(VermeilError, match=r"but no pictures: put them in .*train2014 or .*val201"):
+        load_pictures(f"coco@{root}").prepare()
+    (root / "dataset_coco.json").write_text('{"images": [')
+    with pytest.raises(VermeilError, match=r"dataset_coco\.json is no whole JSON"):
+        load_pictures(f"coco@{root}").prepare()
+
+
+def test_three_parts_are_kept_as_they_are(coco):
+    write(coco, "test2017", [200, 201])
+    data = load_pictures(f"coco@{coco}")
+    assert data.splits == "40 / 3 / 2"
+    assert [*read(coco, "validation")] == [f"val2017/{name_of(n)}" for n in (1, 2, 3)]
+
+
+def test_captions_without_words_or_picture_are_counted(coco):
+    path = coco / "annotations" / "captions_val2017.json"
+    content = json.loads(path.read_text())
+    for said in content["annotations"]:
+        if said["image_id"] == 3 or said["id"] == 1001:
+            said["caption"] = " \n"
+    content["annotations"].append({"image_id": 77, "id": 1, "caption": "Nothing"})
+    path.write_text(json.dumps(content))
+    data = load_pictures(f"coco@{coco}")
+    assert {p.id: len(p.texts) for p in data.pictures("test")} == {
+        f"val2017/{name_of(1)}": 4, f"val2017/{name_of(2)}": 5}  # fmt: skip
+    assert data.dropped.counts == {"empty caption": 6, "caption of no picture": 1, "no caption": 1}
+    assert data.dropped.names["caption of no picture"] == ["val2017/image 77"]
+
+
+def test_a_caption_that_is_no_text_and_other_encodings(coco):
+    path = coco / "annotations" / "captions_val2017.json"
+    whole = path.read_bytes()
+    path.write_bytes(whole.replace(b"Caption 1", b"Caption \xe9"))
+    with pytest.raises(
+        VermeilError, match=r"captions_val2017\.json is not UTF-8: byte 0xe9 at off"
+    ):
+        load_pictures(f"coco@{coco}").prepare()
+    path.write_bytes(whole.replace(b'" Caption 1\\nof 1. "', b"null"))
+    with pytest.raises(VermeilError, match=r"COCO's form \(TypeError: None where text belongs"):
+        load_pictures(f"coco@{coco}").prepare()
+
+
+@pytest.mark.skipif(not ARCHIVE.is_file(), reason="the real part is not on this machine")
+def test_the_real_part(tmp_path):
+    with tarfile.open(ARCHIVE) as archive:
+        archive.extractall(tmp_path, filter="data")
+    data = load_pictures(f"coco@{tmp_path}")
+    assert data.splits == "143 / 8 / 8" and not data.dropped.counts
+    pictures = [p for split in SPLITS for p in data.pictures(split)]
+    assert len(pictures) == 159 and {len(p.texts) for p in pictures} == {5}
+
+
+def test_parts_to_test_on_alone_are_not_divided(coco):
+    write(coco, "test2017", [200, 201])
+    (coco / "train2017").rename(coco / "elsewhere")
+    data = load_pictures(f"coco@{coco}")
+    assert data.splits == "0 / 3 / 2" and [*data.pictures("train")] == []

@@ -4,7 +4,6 @@ import math
 
 import numpy as np
 import pytest
-import scipy.stats
 import torch
 from sklearn.linear_model import LogisticRegression
 
@@ -100,11 +99,3 @@ def test_nearest_in_parts(monkeypatch):
     torch.testing.assert_close(similarity, cosines.topk(3).values)
     assert torch.equal(index, cosines.topk(3).indices)
     assert probes.nearest(train, test, 99)[1].shape == (1500, 50)
-
-
-@pytest.mark.parametrize(("right", "n"), [(0, 10), (10, 10), (7, 10), (250, 372), (1, 1)])
-def test_interval_equals_scipy(right, n):
-    low, high = probes.wilson(torch.arange(n) < right)
-    expected = scipy.stats.binomtest(right, n).proportion_ci(0.95, "wilson")
-    assert (low, high) == pytest.approx((expected.low, expected.high), abs=1e-4)
-    assert low <= right / n <= high

@@ -123,7 +123,7 @@ def test_spice_reads_what_its_program_writes(monkeypatch, tmp_path):
               "    said = [dict(image_id=e['image_id'], scores=f(e)) for e in asked[::-1]]\n"
               "    json.dump(said, open(sys.argv[sys.argv.index('-out') + 1], 'w'))")  # fmt: skip
     said, true = {"a": ["x" * 10], "b": ["y" * 30]}, {"a": ["z"], "b": ["z"]}
-    score = caption._spice(said, true, tmp_path, 30)
+    [score] = caption._spice([(said, true)], tmp_path, 30)
     assert score.each == (0.1, 0.3) and score.value == pytest.approx(0.2)
 
 

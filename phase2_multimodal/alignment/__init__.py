@@ -1,0 +1,1 @@
+"""Alignment: pictures and texts in one space (CLIP)."""

@@ -1,0 +1,114 @@
+"""Pictures that are talked about: captions and questions beside the pixels, drawn by step."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+import numpy as np
+
+from data.noto_pictures import NotoPictures
+from data.pictures import PictureData, arrays
+from data.questions import HasQuestions, VisualQuestion
+from data.scene_words import captions, questions
+from data.scenes import HELD_OUT_SPLITS, Scenes
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Talk:
+    """A picture with everything that people said about it."""
+
+    pixels: np.ndarray  # (H, W, 3) uint8
+    captions: tuple[str, ...]
+    questions: tuple[VisualQuestion, ...]
+
+
+class Talks(Protocol):
+    """Talks by number."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, number: int) -> Talk: ...
+
+
+def talks_of(data: PictureData, split: str, size: int) -> Talks:
+    """A split of any data set as squares of `size` pixels."""
+    if isinstance(data, Scenes):
+        return SceneTalks(data.at_size(size), split)
+    return PictureTalks(data, split, size)
+
+
+def measured_splits(data: PictureData) -> list[str]:
+    """The splits that are reported on: of scenes all that are held out, where they are here."""
+    if not isinstance(data, Scenes):
+        return ["test"]
+    return [split for split in HELD_OUT_SPLITS if split != "noto" or NotoPictures().ready()]
+
+
+class SceneTalks:
+    """Generated scenes, made one by one as they are asked for."""
+
+    def __init__(self, scenes: Scenes, split: str):
+        self.scenes, self.split = scenes, split
+
+    def __len__(self) -> int:
+        return self.scenes.length(self.split)
+
+    def __getitem__(self, number: int) -> Talk:
+        scene = self.scenes.scene(self.split, number)
+        asked = (
+            VisualQuestion(number * 100 + i, scene.id, q.text, (q.answer,), q.answer_type, q.kind)
+            for i, q in enumerate(questions(scene))
+        )
+        return Talk(self.scenes.render(scene), captions(scene), tuple(asked))
+
+
+class PictureTalks:
+    """The pictures of a data set, resized once, with their texts and questions."""
+
+    def __init__(self, data: PictureData, split: str, size: int):
+        self.arrays = arrays(data, split, size)
+        self.questions: dict[str, list[VisualQuestion]] = defaultdict(list)
+        if isinstance(data, HasQuestions):
+            for question in data.questions(split):
+                self.questions[question.picture].append(question)
+
+    def __len__(self) -> int:
+        return len(self.arrays.labels)
+
+    def __getitem__(self, number: int) -> Talk:
+        asked = tuple(self.questions.get(self.arrays.ids[number], ()))
+        return Talk(np.array(self.arrays.pixels[number]), self.arrays.texts[number], asked)
+
+
+class TalkBatches:
+    """Which talks a batch holds: by the seed and the step alone, each once an epoch."""
+
+    def __init__(self, talks: Talks, batch_size: int, seed: int):
+        self.talks, self.batch_size, self.seed = talks, batch_size, seed
+
+    def pick(self, step: int, rows: slice) -> list[tuple[Talk, np.random.Generator]]:
+        """The talks in rows `rows` of that step, each with random numbers of its own."""
+        numbers = (step * self.batch_size + np.arange(self.batch_size)[rows]).tolist()
+        picked = []
+        for number in numbers:
+            epoch, place = divmod(number, len(self.talks))
+            shift = int(np.random.default_rng((self.seed, epoch)).integers(2**31))
+            talk = self.talks[_scattered(place, shift, len(self.talks))]
+            picked.append((talk, np.random.default_rng((self.seed, number))))
+        return picked
+
+
+PRIME = 2_654_435_761  # larger than any data set, so that its multiples visit every number once
+
+
+def _scattered(place: int, shift: int, length: int) -> int:
+    """A permutation of range(length) that needs no memory (Knuth's multiplicative hash)."""
+    return (place * PRIME + shift) % length
+
+
+def some(items: Sequence[T], most: int, random: np.random.Generator) -> list[T]:
+    """Up to so many of them, in random order."""
+    return [items[i] for i in random.permutation(len(items))[:most].tolist()]

@@ -1,0 +1,63 @@
+"""What the model learns from: pictures, each with a caption and questions, by step."""
+
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from torch import Tensor
+
+from data.picture_batches import to_tensor
+from data.pictures import PictureData
+from phase2_multimodal.talks import Talk, TalkBatches, Talks, some, talks_of
+from phase2_multimodal.vision_language.prompts import CAPTION, Packed, Prompter
+
+
+class Lessons:
+    """A picture comes with some of its captions and questions: it is encoded once for all of them.
+
+    The answer taught is one that people gave, drawn anew each time.
+    """
+
+    def __init__(
+        self, talks: Talks, prompter: Prompter, batch_size: int, seed: int, *, captions: int = 1,
+        questions: int = 4,
+    ):  # fmt: skip
+        self.batches = TalkBatches(talks, batch_size, seed)
+        self.prompter, self.captions, self.questions = prompter, captions, questions
+
+    @classmethod
+    def of(cls, data: PictureData, split: str, prompter: Prompter, config: Any) -> "Lessons":
+        """A split's, as a verb's configuration says."""
+        return cls(
+            talks_of(data, split, config.size), prompter, config.batch_size, config.seed,
+            captions=config.captions, questions=config.questions,
+        )  # fmt: skip
+
+    def rows(self, step: int, rows: slice) -> tuple[Float[Tensor, "b 3 h w"], Packed]:
+        """Rows `rows` of the batch of that step."""
+        picked = self.batches.pick(step, rows)
+        pixels = to_tensor(np.stack([talk.pixels for talk, _ in picked]))
+        return pixels, self.prompter.pack([self._pairs(talk, random) for talk, random in picked])
+
+    def _pairs(self, talk: Talk, random: np.random.Generator) -> list[tuple[str, str]]:
+        captions = some(talk.captions, self.captions, random)
+        asked = some(talk.questions, self.questions, random)
+        answered = [(q.text, q.answers[random.integers(len(q.answers))]) for q in asked]
+        return [*((CAPTION, caption) for caption in captions), *answered]
+
+    def first(self, most: int) -> list[tuple[Tensor, Packed]]:
+        """Batches of the first so many pictures, for validation."""
+        talks, size = len(self.batches.talks), self.batches.batch_size
+        size = min(size, talks)
+        return [self.rows(step, slice(0, size)) for step in range(max(1, min(most, talks) // size))]
+
+    def captioned(self, number: int) -> list[tuple[Tensor, Tensor, Tensor]]:
+        """The first batches with the words of one caption each: pictures, tokens, real words."""
+        found = []
+        for step in range(number):
+            picked = self.batches.pick(step, slice(0, self.batches.batch_size))
+            packed = self.prompter.pack([[(CAPTION, talk.captions[0])] for talk, _ in picked])
+            real = packed.answers & (packed.tokens != self.prompter.end)
+            pixels = to_tensor(np.stack([talk.pixels for talk, _ in picked]))
+            found.append((pixels, packed.tokens, real))
+        return found

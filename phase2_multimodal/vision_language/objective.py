@@ -1,0 +1,73 @@
+"""What the vision-language model is trained for: to say what people said about a picture."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Float
+from torch import Tensor
+
+from data.picture_batches import to_tensor
+from phase2_multimodal.talks import Talks
+from phase2_multimodal.vision_language.generate import Speaker
+from phase2_multimodal.vision_language.model import VisionLanguageModel
+from phase2_multimodal.vision_language.prompts import CAPTION, Packed, Prompter
+from shared.objective import Objective
+from shared.optim import Pace
+from shared.results import texts
+from shared.trackers import read_metrics
+
+if TYPE_CHECKING:
+    from phase2_multimodal.train_caption import CaptionConfig
+
+Batch = tuple[Float[Tensor, "b 3 h w"], Packed]
+
+
+class Answer(Objective):
+    """Predict captions and answers, given the picture and what was asked."""
+
+    model: VisionLanguageModel
+
+    def __init__(self, model: VisionLanguageModel, config: "CaptionConfig", prompter: Prompter):
+        super().__init__(model, config)
+        self.register_buffer("opening", prompter.opening, persistent=False)
+        self.paces = {
+            "vision.": Pace(config.vision_rate, config.frozen_steps),
+            "language.": Pace(config.language_rate, config.frozen_steps),
+        }
+
+    def loss(self, batch: Batch) -> Float[Tensor, ""]:
+        pictures, packed = batch
+        prefix = self.model.prefix(pictures, self.opening)  # type: ignore[arg-type]
+        return self.model.loss(prefix, *packed)
+
+
+class SamplesInTraining:
+    """Captions the same validation pictures at every stage of training."""
+
+    PICTURES = 6
+
+    def __init__(self, model: VisionLanguageModel, prompter: Prompter, talks: Talks, folder: Path):
+        self.model, self.prompter, self.path = model, prompter, folder / "samples.jsonl"
+        self.talks = [talks[number] for number in range(min(self.PICTURES, len(talks)))]
+
+    def __call__(self, step: int) -> dict[str, str]:
+        """Caption and keep; returns true caption -> caption for the trackers."""
+        speaker = Speaker(self.model, self.prompter)  # weights have changed
+        prefix = speaker.look(to_tensor(np.stack([talk.pixels for talk in self.talks])))
+        said = speaker.say(prefix, [CAPTION] * len(self.talks))
+        made = dict(zip((talk.captions[0] for talk in self.talks), said, strict=True))
+        with self.path.open("a") as file:
+            file.write(json.dumps({"step": step, "texts": made}) + "\n")
+        return made
+
+    def exhibit(self) -> dict[str, Any]:
+        """What was said at each stage; a resumed run's repeated steps count once."""
+        by_step = {line["step"]: line["texts"] for line in read_metrics(self.path)}
+        items = [
+            (f"step {step:,}", f"{true} |", said)
+            for step in sorted(by_step)
+            for true, said in by_step[step].items()
+        ]
+        return texts("What it says as it learns, after what a person might", items)
