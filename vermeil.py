@@ -27,8 +27,9 @@ STEPS = {  # the curriculum in order: name -> the module that defines STEP
     "alignment": "phase2_multimodal.train_alignment",
     "caption": "phase2_multimodal.train_caption",
     "vqa": "phase2_multimodal.train_vqa",
+    "text_to_image": "phase2_multimodal.train_text_to_image",
 }
-WALK = ("tokenizer", "lm", "diffusion", "vision")  # `vermeil run`: their tiny beats its floors
+WALK = tuple(STEPS)  # `vermeil run`: steps whose tiny beats its floors
 COMMANDS = {  # name -> what it does, and how it is called
     "run": ("walk every step that is not done yet", "run [smoke|tiny|small|base|large]"),
     "train": ("make one step's artifact", "train STEP [PRESET] [--key value ...]"),
@@ -37,6 +38,7 @@ COMMANDS = {  # name -> what it does, and how it is called
     "sample": ("write or draw with a trained model", 'sample lm "She had been"'),
     "caption": ("say what a picture shows", "caption PICTURE.png"),
     "ask": ("answer a question about a picture", 'ask PICTURE.png "what is it?"'),
+    "draw": ("draw what words say", 'draw "a dog on blue" --out dog.png'),
     "export": ("take a model elsewhere", "export lm --to hf --out DIR"),
     "data": ("data sets: list, prepare, show", "data list"),
     "report": ("results as JSON, Markdown and one HTML page", "report"),
@@ -171,6 +173,7 @@ RUNS = {
             "alignment": "phase2_multimodal.alignment.commands",
             "caption": "phase2_multimodal.vision_language.commands",
             "vqa": "phase2_multimodal.vision_language.commands",
+            "text_to_image": "phase2_multimodal.text_to_image.commands",
         },
     ),
     "bench": for_step(
@@ -178,6 +181,7 @@ RUNS = {
         {
             "lm": "phase1_foundation.language.commands",
             "diffusion": "phase1_foundation.diffusion.commands",
+            "multimodal": "phase2_multimodal.vision_language.commands",
             "pictures": "data.loading_bench",
             "shakespeare": "phase1_foundation.language.shakespeare",
             "tokenizer": "phase1_foundation.language.tokenizer_study",
@@ -193,6 +197,7 @@ RUNS = {
     "export": for_step("export", {"lm": "phase1_foundation.language.commands"}),
     "caption": plain("caption", "phase2_multimodal.vision_language.commands"),
     "ask": plain("ask", "phase2_multimodal.vision_language.commands"),
+    "draw": plain("draw", "phase2_multimodal.text_to_image.commands"),
     "data": data,
     "report": report,
     "doctor": doctor,

@@ -79,7 +79,7 @@ def table(config: LoadingConfig, folder: Path) -> None:
     number = write(config, files)
     megabytes = sum(path.stat().st_size for path in files.rglob("*.*")) / 1e6
     start = time.perf_counter()
-    pixels, labels, _ = arrays(FolderPictures(files.parent), "train", config.size)
+    pixels, labels, *_ = arrays(FolderPictures(files.parent), "train", config.size)
     made = len(pixels) / (time.perf_counter() - start)
     try:
         ways = ours(config, folder, pixels, labels) | peers(config, folder)

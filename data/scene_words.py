@@ -124,18 +124,19 @@ class SceneQuestion:
         return "number" if self.answer.isdigit() else "other"
 
 
-KINDS = ("presence", "color", "count", "object", "left_above", "category", "comparison")
+KINDS = ("presence", "color", "count", "object", "left_above", "category", "comparison", "place",
+         "size")  # fmt: skip
 
 
-def questions(scene: Scene) -> list[SceneQuestion]:
-    """One of every kind that makes sense here, in the order of KINDS.
+def questions(scene: Scene, rounds: int = 1) -> list[SceneQuestion]:
+    """One of every kind that makes sense here, in the order of KINDS; more of them in more rounds.
 
     Which answer is right is drawn first, and then what to ask about, so that over many scenes no
     question leans to one of its answers.
     """
     random = scene.random(QUESTIONS)
-    asked = (ASK[kind](scene, random) for kind in KINDS)
-    return [question for question in asked if question]
+    asked = (ASK[kind](scene, random) for _ in range(rounds) for kind in KINDS)
+    return [*dict.fromkeys(question for question in asked if question)]
 
 
 def _presence(scene: Scene, random: np.random.Generator) -> SceneQuestion:
@@ -233,6 +234,22 @@ def _comparison(scene: Scene, random: np.random.Generator) -> SceneQuestion | No
     return SceneQuestion("comparison", text, "yes" if first.size == "large" else "no")
 
 
+def _place(scene: Scene, random: np.random.Generator) -> SceneQuestion | None:
+    sprite = _single(scene, random)
+    return sprite and SceneQuestion("place", f"where is the {sprite.concept}?", sprite.place)
+
+
+def _size(scene: Scene, random: np.random.Generator) -> SceneQuestion | None:
+    sprite = _single(scene, random)
+    return sprite and SceneQuestion("size", f"is the {sprite.concept} large or small?", sprite.size)
+
+
+def _single(scene: Scene, random: np.random.Generator) -> Sprite | None:
+    """One of the things of which there is one alone."""
+    single = [sprite for sprite in scene.sprites if scene.counts[sprite.concept] == 1]
+    return single[int(random.integers(len(single)))] if single else None
+
+
 def _pick(ways: Sequence[str], random: np.random.Generator) -> str:
     return ways[int(random.integers(len(ways)))]
 
@@ -240,6 +257,7 @@ def _pick(ways: Sequence[str], random: np.random.Generator) -> str:
 ASK = {
     "presence": _presence, "color": _color, "count": _count, "object": _object,
     "left_above": _left_above, "category": _category, "comparison": _comparison,
+    "place": _place, "size": _size,
 }  # fmt: skip
 
 

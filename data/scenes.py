@@ -13,7 +13,7 @@ alone, so there are as many as are asked for, and nothing is stored. What is hel
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import product
 
 import numpy as np
@@ -204,22 +204,8 @@ class Scenes(PictureData):
             )
         return [*FIRST[:wanted]] if wanted else [concept.name for concept in KNOWN]
 
-    @cached_property
-    def sheet(self) -> SpriteSheet:
-        """The emoji of the two styles that are trained on."""
-        from data.embedded_pictures import EmbeddedPictures
-
-        return sheet_of([EmbeddedPictures()], {c.code: c.name for c in BY_NAME.values()})
-
-    @cached_property
-    def noto_sheet(self) -> SpriteSheet:
-        """The emoji of the third style; it is fetched: vermeil data prepare noto_pictures."""
-        from data.noto_pictures import NotoPictures
-
-        return sheet_of([NotoPictures()], {c.code: c.name for c in BY_NAME.values()})
-
     def render(self, scene: Scene) -> np.ndarray:
-        """Its pixels, (size, size, 3) uint8: sprites somewhere in their cells on a tinted ground."""
+        """Its pixels, (size, size, 3) uint8: sprites somewhere in their cells on a tint."""
         random, size = scene.random(PIXELS), self.config.size
         colour = np.array(GROUNDS[scene.ground]) + random.integers(-12, 13, 3)
         canvas = np.empty((size, size, 3), np.float32)
@@ -228,7 +214,7 @@ class Scenes(PictureData):
         for sprite in scene.sprites:
             side = round(SIZES[sprite.size] * size)
             down, right = random.integers(0, cell - side + 1, 2)
-            sheet = self.noto_sheet if sprite.style == "noto" else self.sheet
+            sheet = noto_sheet() if sprite.style == "noto" else trained_sheet()
             place = (sprite.row * cell + int(down), sprite.column * cell + int(right))
             sheet.paste(canvas, sprite.style, sprite.concept, *place, side)
         return canvas.round().clip(0, 255).astype(np.uint8)
@@ -250,15 +236,35 @@ class Scenes(PictureData):
 
     def questions(self, split: str) -> Iterator[VisualQuestion]:
         """The questions of every scene in turn."""
+        return (question for scene in self.scenes(split) for question in self.asked(scene))
+
+    def asked(self, scene: Scene, rounds: int = 1) -> Iterator[VisualQuestion]:
+        """The questions about one scene; ids are unlike those of the other splits."""
         from data.scene_words import questions
 
-        for number, scene in enumerate(self.scenes(split)):
-            for place, question in enumerate(questions(scene)):
-                yield VisualQuestion(
-                    id=number * 100 + place,
-                    picture=scene.id,
-                    text=question.text,
-                    answers=(question.answer,),
-                    answer_type=question.answer_type,
-                    question_type=question.kind,
-                )
+        _, split, number = scene.seed
+        for place, question in enumerate(questions(scene, rounds)):
+            yield VisualQuestion(
+                id=(number * len(SPLITS) + split) * 100 + place,
+                picture=scene.id,
+                text=question.text,
+                answers=(question.answer,),
+                answer_type=question.answer_type,
+                question_type=question.kind,
+            )
+
+
+@cache
+def trained_sheet() -> SpriteSheet:
+    """The emoji of the two styles that are trained on; all sizes of scenes share it."""
+    from data.embedded_pictures import EmbeddedPictures
+
+    return sheet_of([EmbeddedPictures()], {c.code: c.name for c in BY_NAME.values()})
+
+
+@cache
+def noto_sheet() -> SpriteSheet:
+    """The emoji of the third style; it is fetched: vermeil data prepare noto_pictures."""
+    from data.noto_pictures import NotoPictures
+
+    return sheet_of([NotoPictures()], {c.code: c.name for c in BY_NAME.values()})

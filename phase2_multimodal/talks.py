@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
@@ -25,6 +25,7 @@ class Talk:
     questions: tuple[VisualQuestion, ...]
 
 
+@runtime_checkable
 class Talks(Protocol):
     """Talks by number."""
 
@@ -40,6 +41,13 @@ def talks_of(data: PictureData, split: str, size: int) -> Talks:
     return PictureTalks(data, split, size)
 
 
+def to_measure(data: PictureData, split: str, size: int, most: int) -> list[Talk]:
+    """The first talks of a split that is reported on; half as many where it is not the test."""
+    talks = talks_of(data, split, size)
+    most = most if split == "test" else most // 2
+    return [talks[number] for number in range(min(most, len(talks)))]
+
+
 def measured_splits(data: PictureData) -> list[str]:
     """The splits that are reported on: of scenes all that are held out, where they are here."""
     if not isinstance(data, Scenes):
@@ -47,11 +55,15 @@ def measured_splits(data: PictureData) -> list[str]:
     return [split for split in HELD_OUT_SPLITS if split != "noto" or NotoPictures().ready()]
 
 
+ROUNDS = 4  # of questions about a training scene
+
+
 class SceneTalks:
     """Generated scenes, made one by one as they are asked for."""
 
     def __init__(self, scenes: Scenes, split: str):
         self.scenes, self.split = scenes, split
+        self.rounds = ROUNDS if split == "train" else 1
 
     def __len__(self) -> int:
         return self.scenes.length(self.split)
@@ -60,7 +72,7 @@ class SceneTalks:
         scene = self.scenes.scene(self.split, number)
         asked = (
             VisualQuestion(number * 100 + i, scene.id, q.text, (q.answer,), q.answer_type, q.kind)
-            for i, q in enumerate(questions(scene))
+            for i, q in enumerate(questions(scene, self.rounds))
         )
         return Talk(self.scenes.render(scene), captions(scene), tuple(asked))
 

@@ -22,10 +22,10 @@ class VqaConfig(TrainConfig):
     model: str = option("", "artifact to go on with; by default the preset's own caption")
     size: int = option(64, "pixels a side, as the captioner's", low=8)
     captions: int = option(1, "captions of a picture in a batch", low=0)
-    questions: int = option(7, "questions of a picture in a batch", low=1)
+    questions: int = option(9, "questions of a picture in a batch", low=1)
     optimizer: Literal["adamw", "muon"] = option("muon", "muon: for hidden matrices")
-    learning_rate: float = option(1e-3, "AdamW's peak learning rate", low=0)
-    muon_learning_rate: float = option(5e-3, "Muon's peak learning rate", low=0)
+    learning_rate: float = option(2e-3, "AdamW's peak learning rate", low=0)
+    muon_learning_rate: float = option(7e-3, "Muon's peak learning rate", low=0)
     vision_rate: float = option(0.3, "share of the rate for the encoder; 0 freezes it", low=0)
     language_rate: float = option(1.0, "share of it for the language model; 0 freezes it", low=0)
     frozen_steps: int = option(0, "steps in which the projector alone learns", low=0)
@@ -93,7 +93,7 @@ def main(run: Run, engine=None):
     from phase1_foundation.language.tokenizer import Tokenizer
     from phase2_multimodal import parents
     from phase2_multimodal.talks import talks_of
-    from phase2_multimodal.vision_language import blind, evaluate_answers
+    from phase2_multimodal.vision_language import blind, evaluate_answers, forgetting
     from phase2_multimodal.vision_language.generate import Speaker
     from phase2_multimodal.vision_language.lessons import Lessons
     from phase2_multimodal.vision_language.model import VisionLanguageModel
@@ -130,10 +130,12 @@ def main(run: Run, engine=None):
         Speaker(model.eval(), prompter), Speaker(twin.eval(), prompter), pictures, config,
         artifact=run.id, preset=run.choice.preset,
     )  # fmt: skip
+    about = {"step": "vqa", "artifact": run.id, "preset": run.choice.preset}
+    prose = forgetting.row(model.language, prompter.tokenizer, captioner, about)
     curve, verdict = reference.compare(run, history)
     found = run.results(
         hardware.describe(history.precision),
-        rows=measured.rows,
+        rows=[*measured.rows, prose],
         exhibits=[*measured.exhibits, samples.exhibit(), curve],
         verdict=verdict,
         reuse=reuse,

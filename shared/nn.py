@@ -126,6 +126,35 @@ class Attention(nn.Module):
         return self.proj(x.transpose(1, 2).reshape(b, t, -1))
 
 
+class CrossAttention(nn.Module):
+    """Attention to another sequence: queries from one, keys and values from the other.
+
+    Its last matrix begins at 0: put into a trained model, it changes nothing until it has learned.
+    """
+
+    def __init__(self, dim: int, heads: int, source_dim: int | None = None):
+        super().__init__()
+        self.heads = heads
+        self.query = nn.Linear(dim, dim)
+        self.key_value = nn.Linear(source_dim or dim, 2 * dim)
+        self.proj = nn.Linear(dim, dim)
+        nn.init.zeros_(self.proj.weight)
+        nn.init.zeros_(self.proj.bias)
+
+    def forward(
+        self,
+        x: Float[Tensor, "b t c"],
+        source: Float[Tensor, "b s d"],
+        mask: Bool[Tensor, "b s"] | None = None,
+    ) -> Float[Tensor, "b t c"]:
+        """Every step of x attends to the source's steps where `mask` is True; None: to all."""
+        query = self.query(x).unflatten(2, (self.heads, -1)).transpose(1, 2)  # (B, H, T, D)
+        both = self.key_value(source).unflatten(2, (2 * self.heads, -1)).transpose(1, 2)
+        key, value = both.chunk(2, dim=1)  # (B, H, S, D)
+        x = attend(query, key, value, mask=None if mask is None else mask[:, None, None])
+        return self.proj(x.transpose(1, 2).flatten(2))
+
+
 class SwiGLU(nn.Module):
     """Gated feed-forward layer (Shazeer, 2020): fc2(silu(gate) * up); one product makes both."""
 

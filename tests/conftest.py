@@ -13,7 +13,7 @@ import torch
 
 ROOT = Path(__file__).resolve().parents[1]
 # Before the modules are imported: their annotations of shapes become checks.
-CHECKED = ["shared.nn", "phase1_foundation"]
+CHECKED = ["shared.nn", "phase1_foundation", "phase2_multimodal"]
 jaxtyping.install_import_hook(CHECKED, "beartype.beartype")
 os.environ["HF_HUB_OFFLINE"] = "1"
 torch.set_num_threads(1)

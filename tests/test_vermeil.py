@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from shared.trackers import read_metrics
+from vermeil import STEPS
 
 ROOT = Path(__file__).resolve().parents[1]
 SMOKE = ["--steps", "12", "--validate_every", "4", "--checkpoint_every", "4", "--sample_every", "6"]
@@ -42,7 +43,7 @@ def test_the_map_needs_no_torch_and_no_time():
     assert min(seconds) < 0.3
 
 
-@pytest.mark.parametrize("step", ["tokenizer", "lm", "diffusion", "vision"])
+@pytest.mark.parametrize("step", list(STEPS))
 def test_help_answers_at_once(command, step, tmp_path):
     seconds = []
     for _ in range(3):
@@ -56,7 +57,7 @@ def test_help_answers_at_once(command, step, tmp_path):
 
 def test_the_walk_leaves_artifacts_and_a_report(walked):
     report = json.loads((walked / "reports" / "latest" / "report.json").read_text())
-    assert {row["step"] for row in report["rows"]} == {"tokenizer", "lm", "diffusion", "vision"}
+    assert {row["step"] for row in report["rows"]} == {*STEPS}
     manifest = json.loads(next(walked.glob("artifacts/phase1/lm/*/manifest.json")).read_text())
     [parent] = manifest["parents"]
     assert parent["id"].startswith("phase1/tokenizer@smoke-")
@@ -70,7 +71,7 @@ def test_the_walk_leaves_artifacts_and_a_report(walked):
 def test_a_second_walk_skips_what_is_done_and_is_quick(command, walked):
     start = time.perf_counter()
     done = command("run", "smoke", home=walked)
-    assert done.stdout.count("done before") == 4
+    assert done.stdout.count("done before") == len(STEPS)
     assert time.perf_counter() - start < 15
 
 
@@ -83,7 +84,7 @@ def test_a_damaged_artifact_is_made_again(command, walked):
     assert lm_alone.returncode == 0, "the language model carries its own tokenizer"
     done = command("run", "smoke", home=walked)
     assert done.returncode == 0
-    assert done.stdout.count("done before") == 3, "the new tokenizer has the content of the old"
+    assert done.stdout.count("done before") == len(STEPS) - 1, "the new tokenizer has the content of the old"
 
 
 def test_variations_leave_the_preset_alone(command, walked, tmp_path):
@@ -96,7 +97,7 @@ def test_variations_leave_the_preset_alone(command, walked, tmp_path):
         done = command("train", *words, home=walked)
         assert done.returncode == 0, done.stderr
     done = command("run", "smoke", home=walked)
-    assert done.stdout.count("done before") == 4
+    assert done.stdout.count("done before") == len(STEPS)
     report = json.loads((walked / "reports" / "latest" / "report.json").read_text())
     shown = {row["artifact"] for row in report["rows"] if row["step"] == "lm"}
     manifests = [json.loads(p.read_text()) for p in walked.glob("artifacts/phase1/lm/*/man*")]
@@ -112,8 +113,7 @@ def test_variations_leave_the_preset_alone(command, walked, tmp_path):
 def test_a_dry_run_plans_and_does_nothing(command, tmp_path):
     done = command("run", "tiny", "--dry-run", home=tmp_path)
     assert done.returncode == 0
-    steps = ("tokenizer", "lm", "diffusion", "vision")
-    for word in (*steps, "to do", "GB of memory", "MB of disk", "in all about"):
+    for word in (*STEPS, "to do", "GB of memory", "MB of disk", "in all about"):
         assert word in done.stdout
     assert list(tmp_path.iterdir()) == []
 

@@ -299,7 +299,7 @@ def waiting(augment: str, steps: int, rounds: int) -> tuple[float, float]:
     """
     config = recipe(steps, augment=augment)
     pictures = data.load_pictures(config.data)
-    pixels, labels, _ = arrays(pictures, "train", config.size)
+    pixels, labels, *_ = arrays(pictures, "train", config.size)
     batches = PictureBatches(pixels, labels, config.batch_size, config.seed, augment or None)
     model = DiffusionModel(of_preset("tiny"))
     times = [

@@ -1,6 +1,7 @@
 """The diffusion transformer (Peebles & Xie, 2023): blocks steered by time and condition."""
 
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -48,14 +49,18 @@ class ConditionedBlocks(nn.Module):
         vector: Float[Tensor, "b c"],
         tokens: Float[Tensor, "b s c"],
         mask: Bool[Tensor, "b s"] | None,
+        **more: Any,
     ) -> Float[Tensor, "b t c"]:
-        """`mask` is True at the condition's real tokens; None where all are."""
+        """`mask` is True at the condition's real tokens; None where all are.
+
+        `more` is for blocks that are put here from above.
+        """
         s = tokens.shape[1]
         if mask is not None:
             mask = F.pad(mask, (0, x.shape[1]), value=True)[:, None, None]  # (B, 1, 1, S + T)
         x = torch.cat([tokens.to(x.dtype), x], dim=1)  # (B, S + T, C)
         for block in self.blocks:
-            x = block(x, vector=vector, mask=mask)
+            x = block(x, vector=vector, mask=mask, **more)
         return x[:, s:]
 
 
@@ -81,11 +86,12 @@ class DiT(nn.Module):
         vector: Float[Tensor, "b c"],
         tokens: Float[Tensor, "b s c"],
         mask: Bool[Tensor, "b s"] | None,
+        **more: Any,
     ) -> Float[Tensor, "b 3 h w"]:
         side = x.shape[-1] // self.patch
         x = self.embed(x)  # (B, T, C)
         x = x + self.places.to(x.dtype)  # in fp32 they would make all that follows fp32
-        x = self.trunk(x, vector=vector, tokens=tokens, mask=mask)
+        x = self.trunk(x, vector=vector, tokens=tokens, mask=mask, **more)
         x = self.out(x, vector)  # (B, T, 3 P P)
         return F.pixel_shuffle(x.mT.unflatten(2, (side, side)), self.patch)
 

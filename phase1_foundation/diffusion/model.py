@@ -1,10 +1,10 @@
 """The diffusion model: a U-Net or a transformer on a path, listening to a condition.
 
 A condition is a sequence of embeddings with a mask. Class labels make one of length 1; phase 2 puts
-the states of a language model in their place without a change here.
+the states of a language model in their place.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -67,6 +67,52 @@ class Condition:
     tokens: Float[Tensor, "b s c"]
     mask: Bool[Tensor, "b s"] | None = None
 
+    def without(self, dropped: Bool[Tensor, " b"], null: Float[Tensor, " c"]) -> "Condition":
+        """The same with the rows of `dropped` emptied: one null token each."""
+        dropped = dropped.to(self.tokens.device)
+        tokens = torch.where(dropped[:, None, None], null, self.tokens)
+        mask = self.mask
+        if mask is not None:
+            first = F.one_hot(torch.zeros_like(mask[:, 0], dtype=torch.long), mask.shape[1]).bool()
+            mask = torch.where(dropped[:, None], first, mask)
+        return Condition(tokens, mask)
+
+    def mean(self) -> Float[Tensor, "b c"]:
+        """Over what is real of it."""
+        real = self.mask if self.mask is not None else torch.ones_like(self.tokens[..., 0]).bool()
+        share = real / real.sum(dim=1, keepdim=True)  # (B, S)
+        return torch.einsum("bs,bsc->bc", share, self.tokens)
+
+
+Predict = Callable[[Pictures, Time, Condition], Pictures]
+
+
+def guided(
+    predict: Predict, path: Path, asked: Condition, unasked: Condition, guidance_scale: float,
+    interval: tuple[float, float] = (0.0, 1.0), overshoot: float = 0.0,
+) -> Denoiser:  # fmt: skip
+    """(x_t, t) -> the picture believed in, with classifier-free guidance (Ho & Salimans, 2022).
+
+    Scale 1 is the plain conditional model; more pushes away from what `unasked` would draw.
+    Guidance at times inside `interval` alone keeps more variety (Kynkaanniemi et al., 2024).
+
+    A network trained for minutes sees less noise than there is, and what it overlooks adds up
+    over the steps (Ning et al., 2024). `overshoot` moves each belief further from x_t by that
+    share of the way; on a straight path this lengthens the velocity.
+    """
+    masks = [c.mask for c in (asked, unasked) if c.mask is not None]
+    tokens = torch.cat([asked.tokens, unasked.tokens])
+    both = Condition(tokens, torch.cat(masks) if masks else None)
+
+    def believed(x: Pictures, t: Time) -> Pictures:
+        if guidance_scale == 1 or not interval[0] <= float(t[0]) <= interval[1]:
+            return path.denoised(predict(x, t, asked).float(), x, t)
+        outputs = predict(torch.cat([x, x]), torch.cat([t, t]), both).float()
+        wanted, unwanted = (path.denoised(half, x, t) for half in outputs.chunk(2))
+        return unwanted + guidance_scale * (wanted - unwanted)
+
+    return lambda x, t: torch.lerp(x, believed(x, t), 1 + overshoot)
+
 
 class DiffusionModel(nn.Module, Pretrained):
     """Predicts on a Gaussian path, for pictures (B, 3, size, size) in [-1, 1]."""
@@ -94,11 +140,12 @@ class DiffusionModel(nn.Module, Pretrained):
         mask: Bool[Tensor, "b s"] | None = None,
     ) -> Pictures:  # fmt: skip
         """The path's prediction at noisy pictures x_t, given a condition."""
-        real = mask if mask is not None else torch.ones_like(tokens[..., 0], dtype=torch.bool)
-        share = real / real.sum(dim=1, keepdim=True)  # (B, S)
-        mean = torch.einsum("bs,bsc->bc", share, tokens)
-        vector = self.time(sincos_time(t, 256)) + self.pooled(mean)  # (B, C)
+        vector = self.vector(t, Condition(tokens, mask))
         return self.network(x_t, vector=vector, tokens=tokens, mask=mask)
+
+    def vector(self, t: Time, condition: Condition) -> Float[Tensor, "b c"]:
+        """What steers every layer: the time, and the condition as a whole."""
+        return self.time(sincos_time(t, 256)) + self.pooled(condition.mean())
 
     def condition(self, labels: Int[Tensor, " b"]) -> Condition:
         """What class labels ask for; VermeilError for a label that is no class of the model."""
@@ -116,13 +163,7 @@ class DiffusionModel(nn.Module, Pretrained):
 
     def without(self, condition: Condition, dropped: Bool[Tensor, " b"]) -> Condition:
         """A condition with the rows of `dropped` emptied: one null token each."""
-        dropped = dropped.to(condition.tokens.device)
-        tokens = torch.where(dropped[:, None, None], self.null, condition.tokens)
-        mask = condition.mask
-        if mask is not None:
-            first = F.one_hot(torch.zeros_like(mask[:, 0], dtype=torch.long), mask.shape[1]).bool()
-            mask = torch.where(dropped[:, None], first, mask)
-        return Condition(tokens, mask)
+        return condition.without(dropped, self.null)
 
     def denoiser(
         self,
@@ -131,38 +172,19 @@ class DiffusionModel(nn.Module, Pretrained):
         interval: tuple[float, float] = (0.0, 1.0),
         overshoot: float = 0.0,
     ) -> Denoiser:
-        """(x_t, t) -> the picture believed in, with classifier-free guidance (Ho & Salimans, 2022).
-
-        Scale 1 is the plain conditional model; more pushes away from what would be drawn unasked.
-        Guidance at times inside `interval` alone keeps more variety (Kynkaanniemi et al., 2024).
-
-        A network trained for minutes sees less noise than there is, and what it overlooks adds up
-        over the steps (Ning et al., 2024). `overshoot` moves each belief further from x_t by that
-        share of the way; on a straight path this lengthens the velocity.
-        """
+        """`guided` by what this model draws without a condition."""
         if guidance_scale != 1 and not self.config.condition_dropout:
             raise VermeilError(
                 f"guidance {guidance_scale:g} needs a model that draws without a condition, and "
                 "this one never trained without",
                 "guidance 1, or train with --condition_dropout 0.1",
             )
+
+        def predict(x: Pictures, t: Time, condition: Condition) -> Pictures:
+            return self(x, t, condition.tokens, condition.mask)
+
         empty = self.unconditional(condition)
-        tokens = torch.cat([condition.tokens, empty.tokens])
-        mask = None if condition.mask is None else torch.cat([condition.mask, empty.mask])  # type: ignore[list-item]
-
-        def believed(x: Pictures, t: Time) -> Pictures:
-            if guidance_scale == 1 or not interval[0] <= float(t[0]) <= interval[1]:
-                return self.path.denoised(
-                    self(x, t, condition.tokens, condition.mask).float(), x, t
-                )
-            outputs = self(torch.cat([x, x]), torch.cat([t, t]), tokens, mask).float()
-            asked, unasked = (self.path.denoised(half, x, t) for half in outputs.chunk(2))
-            return unasked + guidance_scale * (asked - unasked)
-
-        def denoise(x: Pictures, t: Time) -> Pictures:
-            return torch.lerp(x, believed(x, t), 1 + overshoot)
-
-        return denoise
+        return guided(predict, self.path, condition, empty, guidance_scale, interval, overshoot)
 
     @torch.inference_mode()
     def draw(

@@ -6,6 +6,7 @@ of the weights are (Hoogeboom et al., 2023, "simple diffusion").
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -49,7 +50,7 @@ class Level(Hidden):
         self.up = nn.ModuleList(ResBlock(2 * width, width, vector_dim) for _ in range(blocks))
 
     def forward(
-        self, x: Float[Tensor, "b c h w"], *, vector: Tensor, **condition: Tensor | None
+        self, x: Float[Tensor, "b c h w"], *, vector: Tensor, **condition: Any
     ) -> Float[Tensor, "b c h w"]:
         kept = []
         for block in self.down:
@@ -111,9 +112,11 @@ class UNet(nn.Module):
         vector: Float[Tensor, "b c"],
         tokens: Float[Tensor, "b s c"],
         mask: Bool[Tensor, "b s"] | None,
+        **more: Any,
     ) -> Float[Tensor, "b 3 h w"]:
+        """Keywords that the network does not know are for blocks put into the middle from above."""
         # CPUs normalise groups of bf16 ten times slower when channels come last; GPUs want them so.
         layout = torch.channels_last if x.is_cuda else torch.contiguous_format
         x = F.pixel_unshuffle(x, self.patch).contiguous(memory_format=layout)
-        x = self.levels(self.stem(x), vector=vector, tokens=tokens, mask=mask)
+        x = self.levels(self.stem(x), vector=vector, tokens=tokens, mask=mask, **more)
         return F.pixel_shuffle(self.out(F.silu(self.norm(x))), self.patch)

@@ -12,16 +12,18 @@ from jaxtyping import Float
 from torch import Tensor
 
 from phase2_multimodal.vision_language.generate import Speaker
+from phase2_multimodal.vision_language.lessons import Lesson
 from phase2_multimodal.vision_language.model import VisionLanguageModel
-from phase2_multimodal.vision_language.objective import Answer, Batch
+from phase2_multimodal.vision_language.objective import Answer
 
 
 class Blind(Answer):
     """Answer without the picture: the prefix ends where it would begin."""
 
-    def loss(self, batch: Batch) -> Float[Tensor, ""]:
-        pictures, packed = batch
-        return self.model.loss(unseen(self.model, self.opening, len(pictures)), *packed)
+    def loss(self, batch: Lesson) -> Float[Tensor, ""]:
+        *_, packed = batch
+        prefix = unseen(self.model, self.opening, len(packed.tokens))
+        return self.model.loss(prefix, *packed)
 
 
 def unseen(model: VisionLanguageModel, opening: Any, rows: int) -> Float[Tensor, "b o d"]:

@@ -108,3 +108,26 @@ def _newest() -> str:
 def eval(arguments: list[str]) -> None:
     """Caption or ask about the held-out pictures again and put the numbers into the report."""
     measure_again(arguments, about=eval.__doc__, module="phase2_multimodal.vision_language.again")
+
+
+@dataclass(frozen=True)
+class BenchConfig:
+    """What to time and how long."""
+
+    POSITIONAL: ClassVar = ("step",)
+
+    step: str = option("multimodal", "what to time")
+    tokenizer: str = option("tokenizer", "artifact whose words are used")
+    rounds: int = option(3, "turns of every candidate", low=1)
+    steps: int = option(6, "training steps a turn", low=4)
+    batch_size: int = option(64, "pictures a training step", low=1)
+    tokens: int = option(16, "of a caption", low=1)
+    threads: int = option(0, "CPU threads; 0 takes every core", low=0)
+
+
+def bench(arguments: list[str]) -> None:
+    """Time learning and captioning beside transformers' LLaVA of the same shape, in turns."""
+    config = parse(BenchConfig, arguments, command="vermeil bench", about=str(bench.__doc__)).config
+    from phase2_multimodal.vision_language.bench import table
+
+    table(config)

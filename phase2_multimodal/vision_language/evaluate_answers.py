@@ -12,7 +12,7 @@ from data.picture_batches import to_tensor
 from data.pictures import PictureData
 from data.questions import VisualQuestion
 from phase1_foundation.language.generate import Sampling
-from phase2_multimodal.talks import Talk, Talks, measured_splits, talks_of
+from phase2_multimodal.talks import Talk, Talks, measured_splits, talks_of, to_measure
 from phase2_multimodal.vision_language import blind
 from phase2_multimodal.vision_language.generate import Speaker
 from shared.grids import enlarged, png
@@ -49,8 +49,7 @@ def measure(
     rows, exhibits = [], []
     for split in measured_splits(pictures):
         start = time.perf_counter()
-        source = talks_of(pictures, split, config.size)
-        talks = [source[i] for i in range(min(config.pictures, len(source)))]
+        talks = to_measure(pictures, split, config.size, config.pictures)
         asked: Asked = [(place, q) for place, talk in enumerate(talks) for q in talk.questions]
         prefix = speaker.look(to_tensor(np.stack([talk.pixels for talk in talks])))
         texts, places = [q.text for _, q in asked], [place for place, _ in asked]

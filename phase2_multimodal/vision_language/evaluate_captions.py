@@ -16,7 +16,7 @@ from data.picture_batches import to_tensor
 from data.pictures import PictureData
 from data.scene_words import names, truth
 from data.scenes import GROUNDS, Scenes
-from phase2_multimodal.talks import Talk, Talks, measured_splits, talks_of
+from phase2_multimodal.talks import Talk, Talks, measured_splits, talks_of, to_measure
 from phase2_multimodal.vision_language.generate import Speaker
 from phase2_multimodal.vision_language.prompts import CAPTION
 from shared.errors import VermeilError
@@ -54,8 +54,7 @@ def measure(
     floors = Floors(speaker, talks_of(pictures, "train", config.size), config.neighbours)
     talks, said = {}, {}
     for split in measured_splits(pictures):
-        of_split = talks_of(pictures, split, config.size)
-        talks[split] = [of_split[i] for i in range(min(config.pictures, len(of_split)))]
+        talks[split] = to_measure(pictures, split, config.size, config.pictures)
         prefix = speaker.look(to_tensor(np.stack([talk.pixels for talk in talks[split]])))
         texts = speaker.say(prefix, [CAPTION] * len(talks[split]), beams=config.beams)
         said[split] = {MODEL: texts, **floors.captions(talks[split], texts)}

@@ -11,6 +11,8 @@ from data.pictures import PictureData
 from phase2_multimodal.talks import Talk, TalkBatches, Talks, some, talks_of
 from phase2_multimodal.vision_language.prompts import CAPTION, Packed, Prompter
 
+Lesson = tuple[Float[Tensor, "b 3 h w"], Packed]
+
 
 class Lessons:
     """A picture comes with some of its captions and questions: it is encoded once for all of them.
@@ -33,7 +35,7 @@ class Lessons:
             captions=config.captions, questions=config.questions,
         )  # fmt: skip
 
-    def rows(self, step: int, rows: slice) -> tuple[Float[Tensor, "b 3 h w"], Packed]:
+    def rows(self, step: int, rows: slice) -> Lesson:
         """Rows `rows` of the batch of that step."""
         picked = self.batches.pick(step, rows)
         pixels = to_tensor(np.stack([talk.pixels for talk, _ in picked]))
@@ -45,7 +47,7 @@ class Lessons:
         answered = [(q.text, q.answers[random.integers(len(q.answers))]) for q in asked]
         return [*((CAPTION, caption) for caption in captions), *answered]
 
-    def first(self, most: int) -> list[tuple[Tensor, Packed]]:
+    def first(self, most: int) -> list[Lesson]:
         """Batches of the first so many pictures, for validation."""
         talks, size = len(self.batches.talks), self.batches.batch_size
         size = min(size, talks)

@@ -11,8 +11,9 @@ from torch import Tensor
 from data.picture_batches import to_tensor
 from phase2_multimodal.talks import Talks
 from phase2_multimodal.vision_language.generate import Speaker
+from phase2_multimodal.vision_language.lessons import Lesson
 from phase2_multimodal.vision_language.model import VisionLanguageModel
-from phase2_multimodal.vision_language.prompts import CAPTION, Packed, Prompter
+from phase2_multimodal.vision_language.prompts import CAPTION, Prompter
 from shared.objective import Objective
 from shared.optim import Pace
 from shared.results import texts
@@ -20,8 +21,6 @@ from shared.trackers import read_metrics
 
 if TYPE_CHECKING:
     from phase2_multimodal.train_caption import CaptionConfig
-
-Batch = tuple[Float[Tensor, "b 3 h w"], Packed]
 
 
 class Answer(Objective):
@@ -37,7 +36,7 @@ class Answer(Objective):
             "language.": Pace(config.language_rate, config.frozen_steps),
         }
 
-    def loss(self, batch: Batch) -> Float[Tensor, ""]:
+    def loss(self, batch: Lesson) -> Float[Tensor, ""]:
         pictures, packed = batch
         prefix = self.model.prefix(pictures, self.opening)  # type: ignore[arg-type]
         return self.model.loss(prefix, *packed)

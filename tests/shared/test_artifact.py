@@ -1,12 +1,14 @@
 """Artifacts: whole or absent, verified to the byte, found by name."""
 
+import dataclasses
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from shared import artifact
-from shared.artifact import SCHEMA, find, fingerprint, publish, read_manifest
+from shared.artifact import SCHEMA, find, fingerprint, publish, read_config, read_manifest
 from shared.errors import VermeilError
 from shared.home import home
 
@@ -153,3 +155,41 @@ def test_a_full_disk_keeps_the_artifact_from_before():
         publish(made.folder, fail, {"id": "phase1/lm@tiny-00000000"}, card="")
     assert find("lm").manifest == made.manifest
     assert [p.name for p in made.folder.parent.iterdir()] == [made.folder.name]
+
+
+@dataclass(frozen=True)
+class Tower:
+    dim: int
+    widths: tuple[int, ...] = (1, 2)
+
+
+@dataclass(frozen=True)
+class Pair:
+    left: Tower
+    right: Tower
+    name: str = ""
+
+
+def written(folder: Path, values: dict) -> Path:
+    path = folder / "config.json"
+    path.write_text(json.dumps({"class": "Anything", **values}))
+    return path
+
+
+def test_nested_settings_come_back(tmp_path):
+    pair = Pair(Tower(3, (4,)), Tower(5, ()), "both")
+    assert read_config(written(tmp_path, dataclasses.asdict(pair)), Pair) == pair
+
+
+@pytest.mark.parametrize(("values", "says", "hint"), [
+    ({"left": {"dim": 1}, "right": {"dmi": 2}}, "unknown key 'dmi'", "dim"),
+    ({"lfet": {"dim": 1}}, "unknown key 'lfet'", "left"),
+    ({"left": {"widths": [1]}, "right": {"dim": 2}}, "incomplete.*'dim'", ""),
+    ({"left": {"dim": 1}}, "incomplete.*'right'", ""),
+])  # fmt: skip
+def test_wrong_nested_settings_are_named(tmp_path, values, says, hint):
+    path = written(tmp_path, values)
+    with pytest.raises(VermeilError, match=says) as error:
+        read_config(path, Pair)
+    assert str(path) in error.value.message
+    assert hint in (error.value.hint or "")

@@ -8,7 +8,17 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from shared.nn import Attention, Block, LayerCache, Rotary, SwiGLU, attend, init_weights, rotate
+from shared.nn import (
+    Attention,
+    Block,
+    CrossAttention,
+    LayerCache,
+    Rotary,
+    SwiGLU,
+    attend,
+    init_weights,
+    rotate,
+)
 
 
 def test_rotate_multiplies_complex_numbers():
@@ -69,6 +79,24 @@ def test_attention_with_a_mask_by_hand():
             mixed[t, head] = scores.softmax(0) @ value[allowed, head]
     expected = attention.proj(mixed.reshape(1, 4, 8))
     torch.testing.assert_close(attention(x, mask=mask[None, None]), expected)
+
+
+def test_cross_attention_equals_torch_s_own():
+    peer = nn.MultiheadAttention(12, 3, kdim=8, vdim=8, batch_first=True)
+    ours = CrossAttention(12, 3, 8)
+    x, source = torch.randn(2, 5, 12), torch.randn(2, 4, 8)
+    assert torch.equal(ours(x, source), torch.zeros(2, 5, 12))  # nothing, before it has learned
+    nn.init.normal_(peer.in_proj_bias)
+    with torch.no_grad():
+        ours.query.weight.copy_(peer.q_proj_weight)
+        ours.key_value.weight.copy_(torch.cat([peer.k_proj_weight, peer.v_proj_weight]))
+        ours.query.bias.copy_(peer.in_proj_bias[:12])
+        ours.key_value.bias.copy_(peer.in_proj_bias[12:])
+        ours.proj.load_state_dict(peer.out_proj.state_dict())
+    mask = torch.tensor([[True, True, True, False], [True, False, False, False]])
+    for real in (None, mask):
+        expected, _ = peer(x, source, source, key_padding_mask=None if real is None else ~real)
+        torch.testing.assert_close(ours(x, source, real), expected)
 
 
 def test_grouped_queries_equal_repeated_keys_and_values():

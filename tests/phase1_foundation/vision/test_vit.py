@@ -1,8 +1,11 @@
 """The vision encoder: timm's weights give timm's outputs, and what cannot be is refused."""
 
+import dataclasses
+
 import pytest
 import timm
 import torch
+from timm.layers import resample_abs_pos_embed
 from torch import nn
 
 from phase1_foundation.vision.vit import ConvStem, VisionTransformer, VisionTransformerConfig
@@ -147,3 +150,27 @@ def test_saved_and_loaded(make_vit, pictures, tmp_path, changes):
     loaded = VisionTransformer.from_pretrained(tmp_path)
     assert loaded.config == model.config and not loaded.training
     assert torch.equal(loaded(pictures), model(pictures))
+
+
+@pytest.mark.parametrize("stem", ["patch", "conv"])
+@torch.no_grad()
+def test_at_its_own_size_it_is_the_same_without_its_head(make_vit, pictures, stem):
+    model = make_vit(stem=stem)
+    same = model.at_size(16).eval()
+    assert torch.equal(same(pictures), model.embed(pictures))
+    assert same.config == dataclasses.replace(model.config, classes=0)
+
+
+@pytest.mark.parametrize("size", [8, 24, 32])
+@torch.no_grad()
+def test_at_another_size_positions_are_as_timm_resamples_them(make_vit, size):
+    model = make_vit()
+    other = model.at_size(size).eval()
+    side = size // 4
+    expected = resample_abs_pos_embed(model.pos_embed, (side, side), (4, 4))
+    torch.testing.assert_close(other.pos_embed, expected, atol=1e-6, rtol=1e-5)
+    assert other.features(torch.randn(2, 3, size, size)).shape == (2, 1 + side**2, 32)
+    changed = [n for n, p in other.named_parameters() if not torch.equal(p, model.state_dict()[n])]
+    assert changed == ["pos_embed"]
+    with pytest.raises(VermeilError, match="not a multiple"):
+        model.at_size(10)

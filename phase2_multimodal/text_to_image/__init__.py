@@ -1,0 +1,1 @@
+"""Text to image: the diffusion model listens to the language model."""

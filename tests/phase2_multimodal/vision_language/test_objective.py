@@ -1,0 +1,152 @@
+"""What is learned from a lesson, by one that looks and by one that sees nothing."""
+
+import json
+
+import pytest
+import torch
+
+from phase2_multimodal.talks import talks_of
+from phase2_multimodal.train_caption import CaptionConfig
+from phase2_multimodal.vision_language import blind
+from phase2_multimodal.vision_language.generate import Speaker
+from phase2_multimodal.vision_language.lessons import Lessons
+from phase2_multimodal.vision_language.objective import Answer, SamplesInTraining
+from phase2_multimodal.vision_language.prompts import CAPTION
+from shared.optim import make_optimizer, schedules
+
+
+@pytest.fixture
+def lessons(small_scenes, prompter) -> Lessons:
+    return Lessons(talks_of(small_scenes, "train", 16), prompter, 8, 0, captions=2, questions=3)
+
+
+def texts_of(packed, prompter) -> list[list[tuple[str, str]]]:
+    """(question, answer) pairs of each row, read back."""
+    decode, rows = prompter.tokenizer.decode, []
+    for tokens, segments, answers in zip(*packed, strict=True):
+        texts = [segments == number for number in range(1, int(segments.max()) + 1)]
+        rows.append([(decode(tokens[own & ~answers].tolist()),
+                      decode(tokens[own & answers].tolist()).strip()) for own in texts])  # fmt: skip
+    return rows
+
+
+def test_a_lesson_has_captions_and_questions_of_its_picture(lessons, small_scenes, prompter):
+    talks = talks_of(small_scenes, "train", 16)
+    known = {talk.pixels.tobytes(): talk for talk in map(talks.__getitem__, range(60))}
+    for step in range(3):
+        pictures, *_, packed = lessons.rows(step, slice(0, 8))
+        rows = texts_of(packed, prompter)
+        for picture, pairs in zip(pictures, rows, strict=True):
+            pixels = ((picture + 1) * 127.5).round().byte().permute(1, 2, 0).contiguous()
+            talk = known[pixels.numpy().tobytes()]
+            captions = [answer for question, answer in pairs if question == CAPTION]
+            assert len({*captions} & {*talk.captions}) == len(captions) == 2
+            asked = {(q.text, *q.answers) for q in talk.questions}
+            questions = [pair for pair in pairs if pair[0] != CAPTION]
+            assert len({*questions}) == len(questions) == 3
+            assert {*questions} <= asked
+
+
+def test_every_answer_that_people_gave_is_taught_at_times(talk, prompter):
+    one = [talk(9, "a thing", which_one=["a", "b", "b", "b"])]
+    lessons = Lessons(one, prompter, 4, 0, captions=0, questions=1)
+    told = [answer for step in range(100)
+            for row in texts_of(lessons.rows(step, slice(0, 4))[-1], prompter)
+            for _, answer in row]  # fmt: skip
+    assert told.count("a") / len(told) == pytest.approx(0.25, abs=0.08)
+    assert {*told} == {"a", "b"}
+
+
+def test_processes_share_a_lesson(lessons):
+    whole = lessons.rows(2, slice(0, 8))
+    halves = [lessons.rows(2, slice(first, first + 4)) for first in (0, 4)]
+    assert torch.equal(whole[0], torch.cat([half[0] for half in halves]))
+    for half, first in zip(halves, (0, 4), strict=True):
+        width = half[-1].tokens.shape[1]
+        assert torch.equal(half[-1].tokens, whole[-1].tokens[first : first + 4, :width])
+
+
+def test_captioned_marks_the_words_of_a_caption_alone(lessons, prompter):
+    for pictures, tokens, real in lessons.captioned(2):
+        assert pictures.shape == (8, 3, 16, 16)
+        for ids, words in zip(tokens, real, strict=True):
+            said = prompter.tokenizer.decode(ids[words].tolist())
+            assert said.startswith(" ")
+            assert 8 <= len(said.split()) <= 14
+            assert prompter.end not in ids[words]
+
+
+def test_first_is_as_many_batches_as_fit(lessons):
+    assert [len(pictures) for pictures, *_ in lessons.first(20)] == [8, 8]
+    assert len(lessons.first(3)) == 1
+    assert len(lessons.first(10**6)) == 60 // 8
+
+
+def test_the_loss_is_the_models(model, prompter, lessons):
+    batch = lessons.rows(0, slice(0, 8))
+    pictures, *_, packed = batch
+    expected = model.loss(model.prefix(pictures, prompter.opening), *packed)
+    torch.testing.assert_close(Answer(model, CaptionConfig(), prompter).loss(batch), expected)
+
+
+def test_parents_learn_at_their_own_pace(model, prompter):
+    """The encoder frozen, the language model at a tenth from step 5 on, the projector at once."""
+    config = CaptionConfig(vision_rate=0.0, language_rate=0.1, frozen_steps=5, warmup=0, steps=100)
+    objective = Answer(model, config, prompter)
+    optimizer = make_optimizer(model, config, objective.paces)
+    names = {id(p): name.partition(".")[0] for name, p in model.named_parameters()}
+    rates = {}
+    for group, factor in zip(optimizer.param_groups, schedules(optimizer, config), strict=True):
+        for parameter in group["params"]:
+            rates.setdefault(names[id(parameter)], set()).add((factor(4), factor(5)))
+    assert rates == {"vision": {(0.0, 0.0)}, "language": {(0.0, 0.1)}, "projector": {(1.0, 1.0)}}
+
+
+def test_the_twin_sees_nothing(model, prompter, lessons, pictures):
+    twin = blind.Blind(model, CaptionConfig(), prompter)
+    _, *rest = lessons.rows(0, slice(0, 4))
+    losses = {twin.loss((some, *rest)).item() for some in (pictures, pictures.flip(0) * 3)}
+    assert len(losses) == 1
+    twin.loss((pictures, *rest)).backward()
+    learning = {n.partition(".")[0] for n, p in model.named_parameters() if p.grad is not None}
+    assert learning == {"language"}
+
+
+def test_what_the_twin_says_depends_on_the_question_alone(model, prompter):
+    speaker = Speaker(model, prompter)
+    questions = ["what is it?", "how many are there?", "what is it?"]
+    said = blind.answers(speaker, questions)
+    assert said[0] == said[2]
+    assert said == [blind.answers(speaker, [question])[0] for question in questions]
+    with torch.no_grad():
+        opening = model.language.embed(prompter.opening)
+    assert torch.equal(blind.unseen(model, prompter.opening, 2), opening.expand(2, -1, -1))
+
+
+def test_the_twin_is_kept_beside_the_model(make_model, prompter, tmp_path, with_opinions):
+    model = make_model()
+    twin = with_opinions(make_model(), seed=7)
+    blind.save(twin, tmp_path)
+    loaded = blind.load(model, tmp_path)
+    assert not loaded.training
+    for name, tensor in twin.language.state_dict().items():
+        assert torch.equal(loaded.language.state_dict()[name], tensor)
+    questions = ["what is it?"]
+    said = [blind.answers(Speaker(one, prompter), questions) for one in (twin, loaded)]
+    assert said[0] == said[1]
+
+
+def test_samples_are_kept_by_step(model, prompter, small_scenes, tmp_path):
+    talks = talks_of(small_scenes, "validation", 16)
+    samples = SamplesInTraining(model, prompter, talks, tmp_path)
+    first = samples(0)
+    assert [*first] == [talks[number].captions[0] for number in range(6)]
+    with torch.no_grad():
+        model.language.embed.weight.mul_(-1)
+    second = samples(10)
+    assert first != second, "said with the weights of the moment"
+    samples(10)  # a resumed run does a step again
+    lines = [json.loads(line) for line in (tmp_path / "samples.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [0, 10, 10]
+    shown = str(samples.exhibit())
+    assert shown.count("step 10") == shown.count("step 0") == 6
