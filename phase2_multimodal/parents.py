@@ -1,6 +1,7 @@
 """What phase 2 builds on: earlier artifacts found, checked, taken over, and the proof of it."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from phase1_foundation.vision import encoders
 from phase1_foundation.vision.vit import VisionTransformer
 from shared.artifact import Artifact, find
 from shared.errors import VermeilError
+
+CONTEXT = 192  # tokens of a picture with a text about it, at least
 
 
 def parent(flag: str, reference: str, preset: str, *steps: str) -> Artifact:
@@ -47,8 +50,11 @@ def same_size(artifact: Artifact, theirs: int, ours: int) -> None:
 
 
 def load_language(artifact: Artifact) -> tuple[LanguageModel, Tokenizer]:
-    """A language model with its tokenizer."""
-    return LanguageModel.from_pretrained(artifact), Tokenizer.from_pretrained(artifact)
+    """A language model with its tokenizer, and room for a picture beside the words."""
+    model = LanguageModel.from_pretrained(artifact)
+    roomy = LanguageModel(replace(model.config, context=max(CONTEXT, model.config.context)))
+    roomy.load_state_dict(model.state_dict())  # positions are rotations, no weights
+    return roomy, Tokenizer.from_pretrained(artifact)
 
 
 def load_vision(artifact: Artifact, size: int) -> VisionTransformer:

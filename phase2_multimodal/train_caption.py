@@ -27,7 +27,7 @@ class CaptionConfig(TrainConfig):
     shuffle: int = option(2, "pixel_shuffle: patches a side that become one embedding", low=1)
     queries: int = option(16, "resampler: embeddings that a picture becomes", low=1)
     captions: int = option(1, "captions of a picture in a batch", low=0)
-    questions: int = option(5, "questions of a picture in a batch", low=0)
+    questions: int = option(3, "questions of a picture in a batch", low=0)
     optimizer: Literal["adamw", "muon"] = option("muon", "muon: for hidden matrices")
     learning_rate: float = option(3e-3, "AdamW's peak learning rate", low=0)
     muon_learning_rate: float = option(0.01, "Muon's peak learning rate", low=0)
@@ -54,7 +54,7 @@ PRESETS = {
         "15 s", "noise: it only tests the way", DAY, seconds=15, memory_gb=1, disk_mb=5,
     ),
     "tiny": Preset(
-        CaptionConfig(steps=450, validate_every=50, checkpoint_every=50, sample_every=150),
+        CaptionConfig(steps=500, validate_every=50, checkpoint_every=50, sample_every=150),
         "3.5 min", "half of what people agree on", DAY, seconds=210, memory_gb=2, disk_mb=80,
     ),
     "small": Preset(
@@ -114,7 +114,7 @@ def main(run: Run, engine=None):
         Lessons.of(pictures, split, prompter, config) for split in ("train", "validation")
     )
     objective = Answer(model, config, prompter)
-    first, held_out = train.captioned(16), validation.first(config.validation_pictures)
+    first, held_out = train.captioned(32), validation.first(config.validation_pictures)
 
     def loss_at_first() -> float:
         model.prepare(prompter.like_newlines, first)

@@ -112,11 +112,11 @@ class Peer:
             num_attention_heads=LANGUAGE.heads, max_position_embeddings=LANGUAGE.context,
             tie_word_embeddings=True,
         )  # fmt: skip
+        towers = {"vision_config": vision, "text_config": text}
+        place = {"image_token_id": IMAGE}
         self.model = LlavaForConditionalGeneration(
-            LlavaConfig(vision_config=vision, text_config=text, image_token_id=IMAGE,  # type: ignore[call-arg]
-                       
-                        vision_feature_layer=-1)
-        )  # fmt: skip
+            LlavaConfig(**towers, vision_feature_layer=-1, **place)  # type: ignore[arg-type]
+        )
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=1e-3, fused=True)
 
     def train(self, batch: dict[str, Tensor]) -> None:

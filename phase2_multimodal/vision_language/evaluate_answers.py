@@ -127,8 +127,8 @@ def rows_of(
 
 def slug(kind: str) -> str:
     """A kind of question as part of a metric's name."""
-    letters = (c if c.isalnum() and c.isascii() else "_" for c in kind.lower())
-    return "_".join("".join(letters).split("_")).strip("_") or "other"
+    letters = (c if c.isalnum() and c.isascii() else " " for c in kind.lower())
+    return "_".join("".join(letters).split()) or "other"
 
 
 def source_answers(talks: Iterable[Talk]) -> dict[str, list[str]]:

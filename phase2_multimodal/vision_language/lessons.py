@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -54,7 +55,11 @@ class Lessons:
         return [self.rows(step, slice(0, size)) for step in range(max(1, min(most, talks) // size))]
 
     def captioned(self, number: int) -> list[tuple[Tensor, Tensor, Tensor]]:
-        """The first batches with the words of one caption each: pictures, tokens, real words."""
+        """The first batches with a caption each: pictures, tokens (B, T), what each token says.
+
+        A token counts by how rare it is (its inverse document frequency; Sparck Jones, 1972):
+        "dog" says more about a picture than "with".
+        """
         found = []
         for step in range(number):
             picked = self.batches.pick(step, slice(0, self.batches.batch_size))
@@ -62,4 +67,11 @@ class Lessons:
             real = packed.answers & (packed.tokens != self.prompter.end)
             pixels = to_tensor(np.stack([talk.pixels for talk, _ in picked]))
             found.append((pixels, packed.tokens, real))
-        return found
+        rows = [
+            row[real] for _, tokens, reals in found for row, real in zip(tokens, reals, strict=True)
+        ]
+        holding = torch.zeros(self.prompter.tokenizer.vocab_size)
+        for row in rows:
+            holding[row.unique()] += 1
+        weight = torch.log(len(rows) / holding.clamp(min=1))
+        return [(pixels, tokens, weight[tokens] * real) for pixels, tokens, real in found]

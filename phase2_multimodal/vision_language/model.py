@@ -151,14 +151,14 @@ class VisionLanguageModel(nn.Module, Pretrained):
         Each patch is projected to where the mean embedding of the caption's words would be. A
         language model copies words that stand before it from the first step on; from random
         projections it takes thousands of pictures to find out that there is something to copy.
-        `captioned` holds pictures, tokens (B, T) of a caption each, and where they are words.
+        `captioned` holds pictures, tokens (B, T) of a caption each, and what each of them weighs.
         """
         self.eval()
         seen, said = [], []
-        for pictures, tokens, real in captioned:
+        for pictures, tokens, weights in captioned:
             patches = self.projector.patches(self.vision.features(pictures)[:, 1:]).float()
-            words = self.language.embed(tokens) * real[..., None]  # (B, T, D)
-            mean = words.sum(dim=1) / real.sum(dim=1, keepdim=True)
+            words = self.language.embed(tokens) * weights[..., None]  # (B, T, D)
+            mean = words.sum(dim=1) / weights.sum(dim=1, keepdim=True)
             seen.append(patches)
             said.append(mean)
         x, y = torch.cat(seen), torch.cat(said)  # (N, P, K), (N, D)

@@ -139,3 +139,20 @@ def test_mean_loss_is_taken_in_evaluation_mode_and_leaves_training_on():
     assert parents.mean_loss(objective, [1.0, 2.0, 6.0]) == pytest.approx(3.0)
     assert objective.modes == [False] * 3
     assert objective.training
+
+
+@torch.no_grad()
+def test_a_language_model_gets_room_for_a_picture_and_says_the_same(
+    published, language_config, with_opinions, lexicon
+):
+    model = with_opinions(LanguageModel(language_config))
+    roomy, tokenizer = parents.load_language(
+        published("lm", parents.save_with_tokenizer(model, lexicon))
+    )
+    assert roomy.config.context > model.config.context
+    tokens = torch.randint(10, 500, (2, model.config.context))
+    torch.testing.assert_close(roomy.eval()(tokens), model(tokens), atol=1e-5, rtol=1e-5)
+    assert tokenizer.encode("a dog") == lexicon.encode("a dog")
+    longer = dataclasses.replace(language_config, context=300)
+    kept = published("lm", parents.save_with_tokenizer(LanguageModel(longer), lexicon), "tiny-2")
+    assert parents.load_language(kept)[0].config.context == 300

@@ -25,8 +25,8 @@ def texts_of(packed, prompter) -> list[list[tuple[str, str]]]:
     decode, rows = prompter.tokenizer.decode, []
     for tokens, segments, answers in zip(*packed, strict=True):
         texts = [segments == number for number in range(1, int(segments.max()) + 1)]
-        rows.append([(decode(tokens[own & ~answers].tolist()),
-                      decode(tokens[own & answers].tolist()).strip()) for own in texts])  # fmt: skip
+        said = ((tokens[own & ~answers], tokens[own & answers]) for own in texts)
+        rows.append([(decode(q.tolist()), decode(a.tolist()).strip()) for q, a in said])
     return rows
 
 
