@@ -58,9 +58,9 @@ PRESETS = {
     ),
     "base": Preset(
         AlignmentTrainConfig(
-            data="coco@coco", size=224, dim=512, batch_size=1024, steps=20_000, warmup=500,
-            learning_rate=5e-4, optimizer="adamw", validate_every=500, checkpoint_every=500,
-            compile=True, workers=16, pictures=5000,
+            data="coco@coco", vision="vision@large", size=224, dim=512, batch_size=1024,
+            steps=20_000, warmup=500, learning_rate=5e-4, optimizer="adamw", validate_every=500,
+            checkpoint_every=500, compile=True, workers=16, pictures=5000,
         ),
         "6 h on one large GPU", "COCO at 224 pixels", memory_gb=60, disk_mb=3000,
     ),

@@ -67,6 +67,10 @@ METRICS = {
     ),
     # pictures and words
     "cider": ("CIDEr", "Agreement with people's captions, rare words counting more."),
+    "cider_gain": (
+        "CIDEr gain",
+        "How far the captions have come from the best floor, 0, to people's agreement, 1.",
+    ),
     "spice": ("SPICE", "Agreement with people's captions on things, properties and relations."),
     "vqa_accuracy": (
         "VQA accuracy",
@@ -154,6 +158,8 @@ METRICS = {
 
 # What a metric's name may begin or end with: how it is written, and what it adds to the meaning.
 BEGINNINGS = {
+    "vqa_accuracy_": ("VQA accuracy", "Of the questions of one kind."),
+    "phase1_": ("phase 1's model after phase 2", "What learning more has cost."),
     "text_to_image_": ("text to picture", "Pictures are looked for by their words."),
     "image_to_text_": ("picture to text", "Words are looked for by their picture."),
 }
