@@ -5,7 +5,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from phase1_foundation.language.model import LanguageModel
@@ -96,14 +95,3 @@ def save_with_tokenizer(model: Any, tokenizer: Tokenizer) -> Callable[[Path], No
         tokenizer.save_pretrained(folder)
 
     return save
-
-
-@torch.no_grad()
-def mean_loss(objective: Any, batches: list[Any]) -> float:
-    """The loss in evaluation mode, averaged over batches."""
-    objective.eval()
-    device = next(objective.parameters()).device
-    moved = (objective.transfer_batch_to_device(batch, device, 0) for batch in batches)
-    loss = torch.stack([objective.loss(batch) for batch in moved]).mean().item()
-    objective.train()
-    return loss

@@ -90,6 +90,7 @@ def main(run: Run, engine=None):
     from phase2_multimodal.alignment.objective import Align, Pairs
     from phase2_multimodal.talks import talks_of
     from shared import hardware, reference
+    from shared.objective import mean_loss
     from shared.training import fit, seed_everything
 
     config, (pictures,) = run.config, run.inputs.data
@@ -106,7 +107,7 @@ def main(run: Run, engine=None):
 
     def loss_at_first() -> float:
         model.fit_projections(first)
-        return parents.mean_loss(objective, held_out)
+        return mean_loss(objective, held_out)
 
     reuse = parents.take_over(model, {"vision": vision, "language": language}, loss_at_first)
     history = fit(

@@ -102,6 +102,7 @@ def main(run: Run, engine=None):
     from phase2_multimodal.vision_language.objective import Answer, SamplesInTraining
     from phase2_multimodal.vision_language.prompts import Prompter
     from shared import hardware, reference
+    from shared.objective import mean_loss
     from shared.training import fit, seed_everything
 
     config, (pictures,) = run.config, run.inputs.data
@@ -118,7 +119,7 @@ def main(run: Run, engine=None):
 
     def loss_at_first() -> float:
         model.prepare(prompter.like_newlines, first)
-        return parents.mean_loss(objective, held_out)
+        return mean_loss(objective, held_out)
 
     reuse = parents.take_over(model, {"vision": vision, "language": language}, loss_at_first)
     samples = SamplesInTraining(

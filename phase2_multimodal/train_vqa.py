@@ -100,6 +100,7 @@ def main(run: Run, engine=None):
     from phase2_multimodal.vision_language.objective import Answer, SamplesInTraining
     from phase2_multimodal.vision_language.prompts import Prompter
     from shared import hardware, reference
+    from shared.objective import mean_loss
     from shared.training import fit, seed_everything
 
     config, (pictures,), (captioner,) = run.config, run.inputs.data, run.inputs.parents
@@ -113,7 +114,7 @@ def main(run: Run, engine=None):
     model, twin = (VisionLanguageModel(parent.config) for _ in range(2))
     objective = Answer(model, config, prompter)
     held_out = validation.first(config.validation_pictures)
-    reuse = parents.take_over(model, {"": parent}, lambda: parents.mean_loss(objective, held_out))
+    reuse = parents.take_over(model, {"": parent}, lambda: mean_loss(objective, held_out))
     common = {"unit": "pictures", "amount_per_step": config.batch_size, "engine": engine}
     talks = talks_of(pictures, "validation", config.size)
     samples = SamplesInTraining(model, prompter, talks, run.folder)

@@ -1,10 +1,11 @@
 """A model with its loss and its optimizer: what `shared.training.fit` trains."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
@@ -45,3 +46,16 @@ class Objective(pl.LightningModule):
         """Clip, and keep the norm from before for the log."""
         limit = self.train_config.clip or float("inf")
         self.grad_norm = nn.utils.clip_grad_norm_(self.parameters(), limit)
+
+
+@torch.no_grad()
+def mean_loss(objective: Objective, batches: Sequence[Any]) -> float:
+    """The loss in evaluation mode over batches, with the same noise every time."""
+    objective.eval()
+    device = next(objective.parameters()).device
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        moved = (objective.transfer_batch_to_device(batch, device, 0) for batch in batches)
+        loss = torch.stack([objective.loss(batch) for batch in moved]).mean().item()
+    objective.train()
+    return loss

@@ -17,7 +17,7 @@ from phase1_foundation.vision.vit import VisionTransformer
 from shared import results
 from shared.artifact import Artifact
 from shared.grids import enlarged, grid, png
-from shared.objective import Objective
+from shared.objective import Objective, mean_loss
 from shared.train_config import TrainConfig
 
 if TYPE_CHECKING:
@@ -88,17 +88,6 @@ def start_from(
     counts = take_over(model, parent)
     losses = {"loss_with_parent": mean_loss(objective, batches), "loss_with_random": random}
     return counts | losses
-
-
-@torch.no_grad()
-def mean_loss(objective: Objective, batches: Sequence[Batch]) -> float:
-    """The loss before training, with the same noise every time."""
-    objective.eval()
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        loss = torch.stack([objective.loss(batch) for batch in batches]).mean().item()
-    objective.train()
-    return loss
 
 
 class Drawings:

@@ -13,6 +13,7 @@ from phase2_multimodal.text_to_image.model import TextToImageConfig, TextToImage
 from phase2_multimodal.text_to_image.objective import Batch, DenoiseByPrompt
 from shared.artifact import Artifact
 from shared.config import common
+from shared.objective import mean_loss
 
 BYTES = LanguageModelConfig(256, dim=128, layers=2, heads=2, kv_heads=2, mlp_dim=256, context=256)
 
@@ -54,14 +55,3 @@ def first_losses(
         "loss_with_parent": mean_loss(DenoiseByPrompt(model, config), batches),
         "loss_with_random": mean_loss(DenoiseByPrompt(random, config), batches),
     }
-
-
-@torch.no_grad()
-def mean_loss(objective: DenoiseByPrompt, batches: Sequence[Batch]) -> float:
-    """Over batches, with the same noise every time."""
-    objective.eval()
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        loss = torch.stack([objective.loss(batch) for batch in batches]).mean().item()
-    objective.train()
-    return loss

@@ -105,6 +105,7 @@ class Resampler(nn.Module):
 
 
 RIDGE = 0.03  # of the mean variance
+TINY = 1e-6  # where all captions are the same, and say nothing
 PROJECTORS = {"pixel_shuffle": PixelShuffle, "resampler": Resampler}
 
 
@@ -158,7 +159,7 @@ class VisionLanguageModel(nn.Module, Pretrained):
         for pictures, tokens, weights in captioned:
             patches = self.projector.patches(self.vision.features(pictures)[:, 1:]).float()
             words = self.language.embed(tokens) * weights[..., None]  # (B, T, D)
-            mean = words.sum(dim=1) / weights.sum(dim=1, keepdim=True)
+            mean = words.sum(dim=1) / weights.sum(dim=1, keepdim=True).clamp(min=TINY)
             seen.append(patches)
             said.append(mean)
         x, y = torch.cat(seen), torch.cat(said)  # (N, P, K), (N, D)
@@ -169,7 +170,8 @@ class VisionLanguageModel(nn.Module, Pretrained):
         gram += RIDGE * gram.diagonal().mean() * torch.eye(len(gram), device=gram.device)
         weight = torch.linalg.solve(gram, flat.T @ target).T  # (D, K)
         typical = self.language.embed.weight.norm(dim=1).mean()
-        weight *= typical / (flat @ weight.T).norm(dim=1).mean()  # as long as words are
+        length = (flat @ weight.T).norm(dim=1).mean()
+        weight *= typical / length.clamp(min=TINY)  # as long as words are
         self.projector.linear.weight.copy_(weight)
         self.projector.linear.bias.copy_(centre_y - weight @ centre_x)
         self.train()

@@ -14,6 +14,7 @@ from phase2_multimodal.alignment.model import AlignmentConfig, AlignmentModel
 from shared.artifact import publish
 from shared.errors import VermeilError
 from shared.home import home
+from shared.objective import mean_loss
 
 
 @pytest.fixture
@@ -136,7 +137,7 @@ def test_mean_loss_is_taken_in_evaluation_mode_and_leaves_training_on():
             return self.weight[0] * batch
 
     objective = Objective().train()
-    assert parents.mean_loss(objective, [1.0, 2.0, 6.0]) == pytest.approx(3.0)
+    assert mean_loss(objective, [1.0, 2.0, 6.0]) == pytest.approx(3.0)
     assert objective.modes == [False] * 3
     assert objective.training
 

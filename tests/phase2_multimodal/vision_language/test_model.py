@@ -248,6 +248,15 @@ def test_pictures_begin_as_the_words_of_their_captions(vision_config, language_c
     assert torch.equal(near.argmax(-1), torch.arange(5)[:, None].expand(5, 4))
 
 
+@pytest.mark.parametrize("weight", [0.0, 1.0])
+@torch.no_grad()
+def test_captions_that_are_all_the_same_do_no_harm(model, prompter, pictures, weight):
+    """Nothing can be learned from them, and every word may weigh nothing."""
+    some, tokens, real = captioned(pictures, ["a dog on red"] * 4, prompter)
+    model.prepare(prompter.like_newlines, [(some, tokens, real * weight)])
+    assert all(p.isfinite().all() for p in model.parameters())
+
+
 def test_saved_and_loaded_strictly(make_model, pictures, prompter, tmp_path):
     from safetensors.torch import load_file, save_file
 

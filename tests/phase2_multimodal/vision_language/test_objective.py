@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 
@@ -66,14 +67,22 @@ def test_processes_share_a_lesson(lessons):
         assert torch.equal(half[-1].tokens, whole[-1].tokens[first : first + 4, :width])
 
 
-def test_captioned_marks_the_words_of_a_caption_alone(lessons, prompter):
-    for pictures, tokens, real in lessons.captioned(2):
-        assert pictures.shape == (8, 3, 16, 16)
-        for ids, words in zip(tokens, real, strict=True):
-            said = prompter.tokenizer.decode(ids[words].tolist())
-            assert said.startswith(" ")
-            assert 8 <= len(said.split()) <= 14
-            assert prompter.end not in ids[words]
+def test_captioned_weighs_the_words_of_a_caption_by_how_rare_they_are(lessons, prompter):
+    """log(N / n) for a token in n of N captions, counted here with sets."""
+    found = lessons.captioned(2)
+    start = len(prompter.question(CAPTION))
+    rows = [(ids.tolist()[start:], of_ids.tolist()) for _, tokens, weights in found
+            for ids, of_ids in zip(tokens, weights, strict=True)]  # fmt: skip
+    words = [{*ids[: ids.index(prompter.end)]} for ids, _ in rows]
+    for ids, weights in rows:
+        length = ids.index(prompter.end)
+        counts = [sum(id in one for one in words) for id in ids[:length]]
+        assert weights[start : start + length] == pytest.approx(np.log(16 / np.array(counts)))
+        assert not any(weights[:start] + weights[start + length :]), "nothing else weighs"
+        said = prompter.tokenizer.decode(ids[:length])
+        assert said.startswith(" ")
+        assert 8 <= len(said.split()) <= 14
+    assert all(pictures.shape == (8, 3, 16, 16) for pictures, *_ in found)
 
 
 def test_first_is_as_many_batches_as_fit(lessons):
