@@ -19,6 +19,30 @@ class Augment(Protocol):
     def __call__(self, key: tuple[int, ...], pixels: np.ndarray) -> np.ndarray: ...
 
 
+class Order:
+    """A random order in which each of so many things comes once before any comes again."""
+
+    def __init__(self, length: int, seed: int):
+        self.length, self.seed = length, seed
+        self._orders: dict[int, np.ndarray] = {}
+
+    def pick(self, places: np.ndarray) -> np.ndarray:
+        """What stands at these places of the endless line of epochs."""
+        epochs, within = np.divmod(places, self.length)
+        picked = np.empty(len(places), np.int64)
+        for epoch in np.unique(epochs).tolist():
+            picked[epochs == epoch] = self._order(epoch)[within[epochs == epoch]]
+        return picked
+
+    def _order(self, epoch: int) -> np.ndarray:
+        if epoch not in self._orders:
+            if len(self._orders) > 1:  # a batch spans two epochs, rarely more
+                self._orders.clear()
+            random = np.random.default_rng((self.seed, epoch))
+            self._orders[epoch] = random.permutation(self.length)
+        return self._orders[epoch]
+
+
 class PictureBatches:
     """Batches of pictures in a random order in which each comes once before any comes again.
 
@@ -42,30 +66,14 @@ class PictureBatches:
             raise VermeilError(f"augment '{augment}' does not exist", nearest(augment, [*LIGHT]))
         self.pixels, self.labels = pixels, labels  # (N, H, W, 3) uint8; (N,)
         self.batch_size, self.seed, self.augment = batch_size, seed, augment
-        self._orders: dict[int, np.ndarray] = {}
+        self.order = Order(len(pixels), seed)
 
     def rows(self, step: int, rows: slice) -> tuple[Float[Tensor, "b 3 h w"], Int[Tensor, " b"]]:
         """Rows `rows` of the batch of that step: pixels in [-1, 1], channels last, and labels."""
         places = np.arange(self.batch_size)[rows]
-        picked = self.pick(step * self.batch_size + places)
+        picked = self.order.pick(step * self.batch_size + places)
         pixels = self._augmented(step, places, self.pixels[picked])
         return to_tensor(pixels), torch.from_numpy(self.labels[picked])
-
-    def pick(self, places: np.ndarray) -> np.ndarray:
-        """Which pictures stand at these places of the endless line of epochs."""
-        epochs, within = np.divmod(places, len(self.pixels))
-        picked = np.empty(len(places), np.int64)
-        for epoch in np.unique(epochs).tolist():
-            picked[epochs == epoch] = self._order(epoch)[within[epochs == epoch]]
-        return picked
-
-    def _order(self, epoch: int) -> np.ndarray:
-        if epoch not in self._orders:
-            if len(self._orders) > 1:  # a batch spans two epochs, rarely more
-                self._orders.clear()
-            random = np.random.default_rng((self.seed, epoch))
-            self._orders[epoch] = random.permutation(len(self.pixels))
-        return self._orders[epoch]
 
     def _augmented(self, step: int, places: np.ndarray, pixels: np.ndarray) -> np.ndarray:
         if self.augment is None:

@@ -8,9 +8,10 @@ from typing import Protocol, TypeVar, runtime_checkable
 import numpy as np
 
 from data.noto_pictures import NotoPictures
+from data.picture_batches import Order
 from data.pictures import PictureData, arrays
 from data.questions import HasQuestions, VisualQuestion
-from data.scene_words import captions, questions
+from data.scene_words import captions
 from data.scenes import HELD_OUT_SPLITS, Scenes
 
 T = TypeVar("T")
@@ -70,11 +71,8 @@ class SceneTalks:
 
     def __getitem__(self, number: int) -> Talk:
         scene = self.scenes.scene(self.split, number)
-        asked = (
-            VisualQuestion(number * 100 + i, scene.id, q.text, (q.answer,), q.answer_type, q.kind)
-            for i, q in enumerate(questions(scene, self.rounds))
-        )
-        return Talk(self.scenes.render(scene), captions(scene), tuple(asked))
+        asked = tuple(self.scenes.asked(scene, self.rounds))
+        return Talk(self.scenes.render(scene), captions(scene), asked)
 
 
 class PictureTalks:
@@ -100,25 +98,13 @@ class TalkBatches:
 
     def __init__(self, talks: Talks, batch_size: int, seed: int):
         self.talks, self.batch_size, self.seed = talks, batch_size, seed
+        self.order = Order(len(talks), seed)
 
     def pick(self, step: int, rows: slice) -> list[tuple[Talk, np.random.Generator]]:
         """The talks in rows `rows` of that step, each with random numbers of its own."""
-        numbers = (step * self.batch_size + np.arange(self.batch_size)[rows]).tolist()
-        picked = []
-        for number in numbers:
-            epoch, place = divmod(number, len(self.talks))
-            shift = int(np.random.default_rng((self.seed, epoch)).integers(2**31))
-            talk = self.talks[_scattered(place, shift, len(self.talks))]
-            picked.append((talk, np.random.default_rng((self.seed, number))))
-        return picked
-
-
-PRIME = 2_654_435_761  # larger than any data set, so that its multiples visit every number once
-
-
-def _scattered(place: int, shift: int, length: int) -> int:
-    """A permutation of range(length) that needs no memory (Knuth's multiplicative hash)."""
-    return (place * PRIME + shift) % length
+        places = step * self.batch_size + np.arange(self.batch_size)[rows]
+        picked = zip(places.tolist(), self.order.pick(places).tolist(), strict=True)
+        return [(self.talks[n], np.random.default_rng((self.seed, place))) for place, n in picked]
 
 
 def some(items: Sequence[T], most: int, random: np.random.Generator) -> list[T]:

@@ -91,8 +91,10 @@ def distinct(talks: Any, most: int) -> list[Talk]:
     found: list[Talk] = []
     seen: set[str] = set()
     for number in range(len(talks)):
+        if len(found) == most:
+            break
         talk = talks[number]
-        if len(found) < most and not seen & {*talk.captions}:
+        if not seen & {*talk.captions}:
             found.append(talk)
             seen |= {*talk.captions}
     return found

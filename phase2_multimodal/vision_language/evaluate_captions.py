@@ -164,7 +164,7 @@ def gain(cider: Row, common: dict[str, Any]) -> list[Row]:
     if cider.value is None or floor is None or ceiling is None or ceiling <= floor[1]:
         return []
     value = (cider.value - floor[1]) / (ceiling - floor[1])
-    protocol = f"(CIDEr - {floor[0]}) / (leave one out - {floor[0]})"
+    protocol = f"(CIDEr - {floor[0]}) / (leave one out, a reference fewer, - {floor[0]})"
     return [Row(metric=f"{cider.metric}_gain", value=value, n=cider.n, protocol=protocol,
                 baselines={floor[0]: 0.0}, ceilings={CEILING: 1.0}, **common)]  # fmt: skip
 

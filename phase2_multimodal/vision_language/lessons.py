@@ -44,7 +44,8 @@ class Lessons:
 
     def _pairs(self, talk: Talk, random: np.random.Generator) -> list[tuple[str, str]]:
         captions = some(talk.captions, self.captions, random)
-        asked = some(talk.questions, self.questions, random)
+        asked = [q for q in talk.questions if self.prompter.takes(q.text)]
+        asked = some(asked, self.questions, random)
         answered = [(q.text, q.answers[random.integers(len(q.answers))]) for q in asked]
         return [*((CAPTION, caption) for caption in captions), *answered]
 

@@ -13,7 +13,7 @@ from phase1_foundation.language.tokenizer import Tokenizer
 from shared.errors import VermeilError
 
 CAPTION = "describe the picture"
-MOST_TOKENS = 64  # of a question
+MOST_TOKENS = 64  # of a question, and of an answer that is learned
 
 
 class Packed(NamedTuple):
@@ -64,7 +64,11 @@ class Prompter:
 
     def answer(self, text: str) -> list[int]:
         """An answer, as a word after others, with the symbol that ends it."""
-        return [*self.tokenizer.encode(f" {text.strip()}"), self.end]
+        return [*self.tokenizer.encode(f" {text.strip()}")[:MOST_TOKENS], self.end]
+
+    def takes(self, text: str) -> bool:
+        """Whether a text can be asked."""
+        return 0 < len(self.tokenizer.encode(text.strip())) <= MOST_TOKENS
 
     def pack(self, rows: Sequence[Sequence[tuple[str, str]]]) -> Packed:
         """(question, answer) pairs of each picture side by side, rows padded on the right."""
