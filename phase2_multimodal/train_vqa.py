@@ -88,8 +88,6 @@ def inputs(choice: Choice[VqaConfig]) -> Inputs:
 
 def main(run: Run, engine=None):
     """Take the captioner over, train it and its blind twin, ask both, publish."""
-    from dataclasses import replace
-
     from phase1_foundation.language.tokenizer import Tokenizer
     from phase2_multimodal import parents
     from phase2_multimodal.talks import talks_of
@@ -111,7 +109,7 @@ def main(run: Run, engine=None):
         Lessons.of(pictures, split, prompter, config) for split in ("train", "validation")
     )
     seed_everything(config.seed)
-    model, twin = (VisionLanguageModel(parent.config) for _ in range(2))
+    model = VisionLanguageModel(parent.config)
     objective = Answer(model, config, prompter)
     held_out = validation.first(config.validation_pictures)
     reuse = parents.take_over(model, {"": parent}, lambda: mean_loss(objective, held_out))
@@ -121,14 +119,9 @@ def main(run: Run, engine=None):
     history = fit(
         objective, train, held_out, folder=run.folder, name="vqa", sample=samples, **common
     )
-    twin.load_state_dict(parent.state_dict())
-    shorter = replace(config, steps=config.twin_steps, trackers=())
-    fit(
-        blind.Blind(twin, shorter, prompter), train, held_out, folder=blind.folder(run.folder),
-        name="question only", **common,
-    )  # fmt: skip
+    twin = blind.trained(parent, config, prompter, train, held_out, run.folder, **common)
     measured = evaluate_answers.measure(
-        Speaker(model.eval(), prompter), Speaker(twin.eval(), prompter), pictures, config,
+        Speaker(model.eval(), prompter), Speaker(twin, prompter), pictures, config,
         artifact=run.id, preset=run.choice.preset,
     )  # fmt: skip
     about = {"step": "vqa", "artifact": run.id, "preset": run.choice.preset}

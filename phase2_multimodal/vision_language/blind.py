@@ -5,16 +5,22 @@ answer equally well, looking was not needed (Goyal et al., 2017).
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jaxtyping import Float
 from torch import Tensor
 
 from phase2_multimodal.vision_language.generate import Speaker
-from phase2_multimodal.vision_language.lessons import Lesson
+from phase2_multimodal.vision_language.lessons import Lesson, Lessons
 from phase2_multimodal.vision_language.model import VisionLanguageModel
 from phase2_multimodal.vision_language.objective import Answer
+from phase2_multimodal.vision_language.prompts import Prompter
+from shared.training import fit
+
+if TYPE_CHECKING:
+    from phase2_multimodal.train_vqa import VqaConfig
 
 
 class Blind(Answer):
@@ -57,8 +63,15 @@ def load(model: VisionLanguageModel, folder: Path) -> VisionLanguageModel:
     return twin.eval()
 
 
-def folder(run: Path) -> Path:
-    """Where the twin's own training lies."""
-    twin = run / "question_only"
-    twin.mkdir(exist_ok=True)
-    return twin
+def trained(
+    parent: VisionLanguageModel, config: "VqaConfig", prompter: Prompter, train: Lessons,
+    held_out: list[Lesson], run: Path, **fitting: Any,
+) -> VisionLanguageModel:  # fmt: skip
+    """A twin that began as the model did and learned from the same questions."""
+    twin = VisionLanguageModel(parent.config)
+    twin.load_state_dict(parent.state_dict())
+    shorter, folder = replace(config, steps=config.twin_steps, trackers=()), run / "question_only"
+    folder.mkdir(exist_ok=True)
+    objective = Blind(twin, shorter, prompter)
+    fit(objective, train, held_out, folder=folder, name="question only", **fitting)
+    return twin.eval()

@@ -21,6 +21,7 @@ from shared.trackers import read_metrics
 
 if TYPE_CHECKING:
     from phase2_multimodal.train_caption import CaptionConfig
+    from phase2_multimodal.train_vqa import VqaConfig
 
 
 class Answer(Objective):
@@ -28,7 +29,9 @@ class Answer(Objective):
 
     model: VisionLanguageModel
 
-    def __init__(self, model: VisionLanguageModel, config: "CaptionConfig", prompter: Prompter):
+    def __init__(
+        self, model: VisionLanguageModel, config: "CaptionConfig | VqaConfig", prompter: Prompter
+    ):
         super().__init__(model, config)
         self.register_buffer("opening", prompter.opening, persistent=False)
         self.paces = {
