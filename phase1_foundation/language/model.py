@@ -85,10 +85,10 @@ class LanguageModel(nn.Module, Pretrained):
         the cache's end by default.
         """
         t, past = x.shape[1], cache.length if cache else 0
-        longest = past + t if positions is None else int(positions.max()) + 1
-        if longest > self.config.context:
+        packed = positions is not None and positions.dim() > 1  # texts side by side, each short
+        if past + t > self.config.context and not packed:
             raise VermeilError(
-                f"{longest} tokens do not fit the model's context of {self.config.context}",
+                f"{past + t} tokens do not fit the model's context of {self.config.context}",
                 "shorten the prompt, or train with a larger --context",
             )
         if positions is None:

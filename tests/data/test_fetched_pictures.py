@@ -93,7 +93,7 @@ def test_cifar_rows_are_pictures(cifar, photographs, home):
 
 def test_arrays_of_them(cifar, photographs):
     cifar.prepare()
-    pixels, labels, _ = arrays(cifar, "test", 32)
+    pixels, labels, *_ = arrays(cifar, "test", 32)
     assert np.array_equal(pixels, photographs[25:]) and labels.tolist() == [9, 8, 7, 6, 5]
 
 

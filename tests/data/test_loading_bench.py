@@ -27,7 +27,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def ways(folder):
-    pixels, labels, _ = arrays(FolderPictures(folder / "files"), "train", CONFIG.size)
+    pixels, labels, *_ = arrays(FolderPictures(folder / "files"), "train", CONFIG.size)
     return loading_bench.ours(CONFIG, folder, pixels, labels) | loading_bench.peers(CONFIG, folder)
 
 

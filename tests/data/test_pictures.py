@@ -40,7 +40,7 @@ class Made(PictureData):
 
 
 def test_arrays_hold_the_pictures_in_their_order():
-    pixels, labels, texts = arrays(Made(), "train", 8)
+    pixels, labels, texts, _ = arrays(Made(), "train", 8)
     assert pixels.shape == (4, 8, 8, 3) and pixels.dtype == np.uint8
     assert isinstance(pixels, np.memmap) and not pixels.flags.writeable
     assert pixels[:, 0, 0, 0].tolist() == [0, 10, 20, 30]
@@ -55,7 +55,7 @@ def test_arrays_are_resized_pictures():
             yield Picture("a", noise, 0, ("noise",))
 
     [noise] = Noise().pictures("train")
-    pixels, _, _ = arrays(Noise(), "train", 16)
+    pixels, *_ = arrays(Noise(), "train", 16)
     assert np.array_equal(pixels[0], resized(noise.pixels, 16))
 
 
