@@ -146,7 +146,7 @@ def test_empty_questions_are_counted_long_ones_and_other_scripts_kept(vqa):
 @pytest.mark.parametrize(
     ("questions", "annotations", "message"),
     [
-        ([0, 1], [0], r"questions\.json has 1 question\(s\) without answers in .*annotations\.json \(1\)"),
+        ([0, 1], [0], r"questions\.json has 1 question\(s\) without answers .*ations\.json \(1\)"),
         ([0], [0, 1, 2, 3, 4], r"ations\.json answers 4 question\(s\) that .*1, 2, 3, \.\.\."),
         ([0, 0], [0], r"in VQA v2's form \(ValueError: 1 question id\(s\) stand there twice"),
         ([0], [0, 0], r"annotations\.json is not in VQA v2's form \(ValueError: 1 question id"),
