@@ -12,10 +12,6 @@ class Concept:
     category: str
     synonyms: tuple[str, ...] = ()
 
-    @property
-    def plural(self) -> str:
-        return plural(self.name)
-
 
 def plural(noun: str) -> str:
     """Of a noun of the tables below."""
@@ -48,8 +44,8 @@ def _table(category: str, text: str) -> list[Concept]:
     return found
 
 
-# 64 of the training families of the embedded pictures; the first 16 in ORDER are the first that a
-# drawing model learns, and they take turns between the categories.
+# 64 of the training families of the embedded pictures; FIRST are those that a
+# drawing model learns.
 KNOWN = (
     *_table("animal", """
 dog 1f415

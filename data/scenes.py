@@ -96,7 +96,7 @@ class SceneConfig:
     """Which scenes there are."""
 
     size: int = 64  # pixels a side
-    concepts: int = 0  # the first so many of ORDER; 0: all 64
+    concepts: int = 0  # the first so many of FIRST; 0: all 64
     most: int = 3  # things in a scene
     train: int = 200_000  # how many different scenes training goes through
     test: int = 512  # in every split for validation and testing

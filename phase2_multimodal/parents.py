@@ -13,6 +13,8 @@ from phase1_foundation.vision import encoders
 from phase1_foundation.vision.vit import VisionTransformer
 from shared.artifact import Artifact, find
 from shared.errors import VermeilError
+from shared.objective import Objective
+from shared.optim import Pace
 
 CONTEXT = 192  # tokens of a picture with a text about it, at least
 
@@ -71,19 +73,32 @@ def load_vision(artifact: Artifact, size: int) -> VisionTransformer:
     return encoder.at_size(size)
 
 
+def paces(config: Any) -> dict[str, Pace]:
+    """How the two towers learn, as a verb's configuration says."""
+    begin = getattr(config, "frozen_steps", 0)
+    return {
+        "vision.": Pace(config.vision_rate, begin),
+        "language.": Pace(config.language_rate, begin),
+    }
+
+
 def take_over(
-    model: nn.Module, parts: Mapping[str, nn.Module], loss: Callable[[], float]
+    objective: Objective, parts: Mapping[str, nn.Module], loss: Callable[[], float]
 ) -> dict[str, Any]:
     """Put parents in their places in a new model, strictly, and prove that it helps.
 
     `parts` maps the places' names to the parents. `loss` measures the model before a first step,
-    and is called with the random weights and with the parents'.
+    and is called with the random weights and with the parents'. What has no share of the learning
+    rate is frozen.
     """
-    random = loss()
+    model, random = objective.model, loss()
     for name, part in parts.items():
         model.get_submodule(name).load_state_dict(part.state_dict(), strict=True)
     taken = sum(len([*part.parameters()]) for part in parts.values())
-    counts = {"taken": taken, "new": len([*model.parameters()]) - taken, "frozen": 0}
+    names = [name for name, _ in model.named_parameters()]
+    still = tuple(start for start, pace in objective.paces.items() if not pace.scale)
+    frozen = sum(name.startswith(still) for name in names)
+    counts = {"taken": taken, "new": len(names) - taken, "frozen": frozen}
     return counts | {"loss_with_parent": loss(), "loss_with_random": random}
 
 

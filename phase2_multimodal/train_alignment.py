@@ -109,7 +109,7 @@ def main(run: Run, engine=None):
         model.fit_projections(first)
         return mean_loss(objective, held_out)
 
-    reuse = parents.take_over(model, {"vision": vision, "language": language}, loss_at_first)
+    reuse = parents.take_over(objective, {"vision": vision, "language": language}, loss_at_first)
     history = fit(
         objective,
         train,

@@ -121,7 +121,7 @@ def main(run: Run, engine=None):
         model.prepare(prompter.like_newlines, first)
         return mean_loss(objective, held_out)
 
-    reuse = parents.take_over(model, {"vision": vision, "language": language}, loss_at_first)
+    reuse = parents.take_over(objective, {"vision": vision, "language": language}, loss_at_first)
     samples = SamplesInTraining(
         model, prompter, talks_of(pictures, "validation", config.size), run.folder
     )

@@ -1,6 +1,7 @@
 """What the towers are trained for, and the batches they see."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -10,8 +11,12 @@ from torch import Tensor
 from data.picture_batches import to_tensor
 from phase1_foundation.language.tokenizer import Tokenizer
 from phase2_multimodal.alignment.model import AlignmentModel
+from phase2_multimodal.parents import paces
 from phase2_multimodal.talks import TalkBatches, Talks, some
 from shared.objective import Objective
+
+if TYPE_CHECKING:
+    from phase2_multimodal.train_alignment import AlignmentTrainConfig
 
 Batch = tuple[Float[Tensor, "b 3 h w"], Int[Tensor, "b t"], Int[Tensor, " b"]]
 
@@ -20,6 +25,10 @@ class Align(Objective):
     """Each picture finds its caption among those of the batch, and each caption its picture."""
 
     model: AlignmentModel
+
+    def __init__(self, model: AlignmentModel, config: "AlignmentTrainConfig"):
+        super().__init__(model, config)
+        self.paces = paces(config)
 
     def loss(self, batch: Batch) -> Float[Tensor, ""]:
         pictures, tokens, lengths = batch

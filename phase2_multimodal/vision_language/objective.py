@@ -9,13 +9,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from data.picture_batches import to_tensor
+from phase2_multimodal.parents import paces
 from phase2_multimodal.talks import Talks
 from phase2_multimodal.vision_language.generate import Speaker
 from phase2_multimodal.vision_language.lessons import Lesson
 from phase2_multimodal.vision_language.model import VisionLanguageModel
 from phase2_multimodal.vision_language.prompts import CAPTION, Prompter
 from shared.objective import Objective
-from shared.optim import Pace
 from shared.results import texts
 from shared.trackers import read_metrics
 
@@ -34,10 +34,7 @@ class Answer(Objective):
     ):
         super().__init__(model, config)
         self.register_buffer("opening", prompter.opening, persistent=False)
-        self.paces = {
-            "vision.": Pace(config.vision_rate, config.frozen_steps),
-            "language.": Pace(config.language_rate, config.frozen_steps),
-        }
+        self.paces = paces(config)
 
     def loss(self, batch: Lesson) -> Float[Tensor, ""]:
         pictures, packed = batch

@@ -11,10 +11,13 @@ from phase1_foundation.vision.resnet import ResNet, ResNetConfig
 from phase1_foundation.vision.vit import VisionTransformer
 from phase2_multimodal import parents
 from phase2_multimodal.alignment.model import AlignmentConfig, AlignmentModel
+from phase2_multimodal.alignment.objective import Align
+from phase2_multimodal.train_alignment import AlignmentTrainConfig
 from shared.artifact import publish
 from shared.errors import VermeilError
 from shared.home import home
-from shared.objective import mean_loss
+from shared.objective import Objective, mean_loss
+from shared.train_config import TrainConfig
 
 
 @pytest.fixture
@@ -101,7 +104,9 @@ def test_take_over_counts_and_measures_before_and_after(
         losses.append(torch.equal(model.vision.cls_token, vision.cls_token))
         return float(len(losses))
 
-    reuse = parents.take_over(model, {"vision": vision, "language": language}, loss)
+    reuse = parents.take_over(
+        Objective(model, TrainConfig()), {"vision": vision, "language": language}, loss
+    )
     assert losses == [False, True], "with the random weights first, then with the parents'"
     assert (reuse["loss_with_random"], reuse["loss_with_parent"]) == (1.0, 2.0)
     for name in ("vision", "language"):
@@ -117,14 +122,14 @@ def test_take_over_is_strict(vision_config, language_config):
     model = model_of(vision_config, language_config)
     with_head = VisionTransformer(dataclasses.replace(vision_config, classes=3))
     with pytest.raises(RuntimeError, match=r"Unexpected key.*head"):
-        parents.take_over(model, {"vision": with_head}, lambda: 0.0)
+        parents.take_over(Objective(model, TrainConfig()), {"vision": with_head}, lambda: 0.0)
     wider = VisionTransformer(dataclasses.replace(vision_config, mlp_dim=40))
     with pytest.raises(RuntimeError, match="size mismatch"):
-        parents.take_over(model, {"vision": wider}, lambda: 0.0)
+        parents.take_over(Objective(model, TrainConfig()), {"vision": wider}, lambda: 0.0)
 
 
 def test_mean_loss_is_taken_in_evaluation_mode_and_leaves_training_on():
-    class Objective(nn.Module):
+    class Fake(nn.Module):
         def __init__(self):
             super().__init__()
             self.weight, self.modes = nn.Parameter(torch.ones(1)), []
@@ -136,7 +141,7 @@ def test_mean_loss_is_taken_in_evaluation_mode_and_leaves_training_on():
             self.modes.append(self.training)
             return self.weight[0] * batch
 
-    objective = Objective().train()
+    objective = Fake().train()
     assert mean_loss(objective, [1.0, 2.0, 6.0]) == pytest.approx(3.0)
     assert objective.modes == [False] * 3
     assert objective.training
@@ -157,3 +162,18 @@ def test_a_language_model_gets_room_for_a_picture_and_says_the_same(
     longer = dataclasses.replace(language_config, context=300)
     kept = published("lm", parents.save_with_tokenizer(LanguageModel(longer), lexicon), "tiny-2")
     assert parents.load_language(kept)[0].config.context == 300
+
+
+def test_towers_learn_as_told_and_what_is_frozen_is_counted(language_config, vision_config):
+    model = AlignmentModel(AlignmentConfig(vision_config, language_config, dim=8))
+    config = AlignmentTrainConfig(vision_rate=0.0, language_rate=0.5, optimizer="adamw")
+    align = Align(model, config)
+    vision = VisionTransformer(vision_config)
+    counts = parents.take_over(align, {"vision": vision}, lambda: 0.0)
+    assert counts["frozen"] == len([*vision.parameters()])
+    optimizer = align.configure_optimizers()["optimizer"]
+    scale = {id(p): group["scale"] for group in optimizer.param_groups for p in group["params"]}
+    of = {name: scale[id(p)] for name, p in model.named_parameters()}
+    assert {of[name] for name in of if name.startswith("vision.")} == {0.0}
+    assert {of[name] for name in of if name.startswith("language.")} == {0.5}
+    assert of["vision_proj.weight"] == of["language_proj.weight"] == of["log_scale"] == 1.0

@@ -5,7 +5,7 @@ import torch
 from phase2_multimodal.alignment.model import AlignmentConfig, AlignmentModel
 from phase2_multimodal.alignment.objective import Align, Pairs, encode
 from phase2_multimodal.talks import talks_of
-from shared.train_config import TrainConfig
+from phase2_multimodal.train_alignment import AlignmentTrainConfig
 
 
 def test_each_picture_comes_with_one_of_its_own_captions(small_scenes, lexicon):
@@ -37,7 +37,7 @@ def test_the_loss_is_the_models(small_scenes, lexicon, vision_config, language_c
     model = AlignmentModel(AlignmentConfig(vision_config, language_config, 8)).eval()
     batch = Pairs(talks_of(small_scenes, "train", 16), lexicon, 8, seed=0).rows(0, slice(None))
     pictures, *text = batch
-    loss = Align(model, TrainConfig()).loss(batch)
+    loss = Align(model, AlignmentTrainConfig()).loss(batch)
     expected = model.loss(model.embed_pictures(pictures), model.embed_texts(*text))
     torch.testing.assert_close(loss, expected)
     loss.backward()
