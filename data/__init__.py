@@ -37,6 +37,7 @@ PICTURES = {
     "noto_pictures": "data.noto_pictures:NotoPictures",
     "cifar_10": "data.cifar_10:Cifar10",
     "fashion_mnist": "data.fashion_mnist:FashionMnist",
+    "easy_vqa": "data.easy_vqa:EasyVqa",
     "tuxpaint": "data.tuxpaint:TuxPaint",
     "openclipart": "data.openclipart:OpenClipart",
 }

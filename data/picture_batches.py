@@ -1,6 +1,6 @@
 """Training batches of pictures, drawn by step."""
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ LIGHT = ("flip", "crop")
 PADDING = 8  # an eighth of the side: 4 pixels for 32 (He et al. 2016, section 4.2)
 
 
+@runtime_checkable
 class Augment(Protocol):
     """What changes one picture, (H, W, 3) uint8, depending on `key` alone; data/augment.py is."""
 

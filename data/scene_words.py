@@ -128,15 +128,15 @@ KINDS = ("presence", "color", "count", "object", "left_above", "category", "comp
          "size")  # fmt: skip
 
 
-def questions(scene: Scene, rounds: int = 1) -> list[SceneQuestion]:
-    """One of every kind that makes sense here, in the order of KINDS; more of them in more rounds.
+def questions(scene: Scene) -> list[SceneQuestion]:
+    """One of every kind that makes sense here, in the order of KINDS.
 
     Which answer is right is drawn first, and then what to ask about, so that over many scenes no
     question leans to one of its answers.
     """
     random = scene.random(QUESTIONS)
-    asked = (ASK[kind](scene, random) for _ in range(rounds) for kind in KINDS)
-    return [*dict.fromkeys(question for question in asked if question)]
+    asked = (ASK[kind](scene, random) for kind in KINDS)
+    return [question for question in asked if question]
 
 
 def _presence(scene: Scene, random: np.random.Generator) -> SceneQuestion:

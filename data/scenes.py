@@ -238,12 +238,12 @@ class Scenes(PictureData):
         """The questions of every scene in turn."""
         return (question for scene in self.scenes(split) for question in self.asked(scene))
 
-    def asked(self, scene: Scene, rounds: int = 1) -> Iterator[VisualQuestion]:
+    def asked(self, scene: Scene) -> Iterator[VisualQuestion]:
         """The questions about one scene; ids are unlike those of the other splits."""
         from data.scene_words import questions
 
         _, split, number = scene.seed
-        for place, question in enumerate(questions(scene, rounds)):
+        for place, question in enumerate(questions(scene)):
             yield VisualQuestion(
                 id=(number * len(SPLITS) + split) * 100 + place,
                 picture=scene.id,

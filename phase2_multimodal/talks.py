@@ -3,25 +3,40 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
 from data.noto_pictures import NotoPictures
-from data.picture_batches import Order
+from data.picture_batches import Augment, Order
 from data.pictures import PictureData, arrays
 from data.questions import HasQuestions, VisualQuestion
 from data.scene_words import captions
-from data.scenes import HELD_OUT_SPLITS, Scenes
+from data.scenes import HELD_OUT_SPLITS, Scene, Scenes
 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class Talk:
+@runtime_checkable
+class Talk(Protocol):
     """A picture with everything that people said about it."""
 
-    pixels: np.ndarray  # (H, W, 3) uint8
+    @property
+    def pixels(self) -> np.ndarray: ...  # (H, W, 3) uint8
+
+    @property
+    def captions(self) -> tuple[str, ...]: ...
+
+    @property
+    def questions(self) -> tuple[VisualQuestion, ...]: ...
+
+
+@dataclass(frozen=True)
+class PictureTalk:
+    """A talk that was written down."""
+
+    pixels: np.ndarray
     captions: tuple[str, ...]
     questions: tuple[VisualQuestion, ...]
 
@@ -56,7 +71,24 @@ def measured_splits(data: PictureData) -> list[str]:
     return [split for split in HELD_OUT_SPLITS if split != "noto" or NotoPictures().ready()]
 
 
-ROUNDS = 4  # of questions about a training scene
+@dataclass(frozen=True)
+class SceneTalk:
+    """A scene's: words and pixels are made when they are asked for, and not all are."""
+
+    scenes: Scenes
+    scene: Scene
+
+    @cached_property
+    def pixels(self) -> np.ndarray:
+        return self.scenes.render(self.scene)
+
+    @cached_property
+    def captions(self) -> tuple[str, ...]:
+        return captions(self.scene)
+
+    @cached_property
+    def questions(self) -> tuple[VisualQuestion, ...]:
+        return tuple(self.scenes.asked(self.scene))
 
 
 class SceneTalks:
@@ -64,15 +96,12 @@ class SceneTalks:
 
     def __init__(self, scenes: Scenes, split: str):
         self.scenes, self.split = scenes, split
-        self.rounds = ROUNDS if split == "train" else 1
 
     def __len__(self) -> int:
         return self.scenes.length(self.split)
 
     def __getitem__(self, number: int) -> Talk:
-        scene = self.scenes.scene(self.split, number)
-        asked = tuple(self.scenes.asked(scene, self.rounds))
-        return Talk(self.scenes.render(scene), captions(scene), asked)
+        return SceneTalk(self.scenes, self.scenes.scene(self.split, number))
 
 
 class PictureTalks:
@@ -90,21 +119,40 @@ class PictureTalks:
 
     def __getitem__(self, number: int) -> Talk:
         asked = tuple(self.questions.get(self.arrays.ids[number], ()))
-        return Talk(np.array(self.arrays.pixels[number]), self.arrays.texts[number], asked)
+        return PictureTalk(np.array(self.arrays.pixels[number]), self.arrays.texts[number], asked)
+
+
+def changes(recipe: str, size: int) -> Augment | None:
+    """How training pictures are changed, as a verb's configuration says; "": not at all."""
+    if not recipe:
+        return None
+    from data.augment import Augmentation
+
+    return Augmentation(recipe, size)
 
 
 class TalkBatches:
     """Which talks a batch holds: by the seed and the step alone, each once an epoch."""
 
-    def __init__(self, talks: Talks, batch_size: int, seed: int):
-        self.talks, self.batch_size, self.seed = talks, batch_size, seed
+    def __init__(self, talks: Talks, batch_size: int, seed: int, augment: Augment | None = None):
+        self.talks, self.batch_size, self.seed, self.augment = talks, batch_size, seed, augment
         self.order = Order(len(talks), seed)
 
     def pick(self, step: int, rows: slice) -> list[tuple[Talk, np.random.Generator]]:
         """The talks in rows `rows` of that step, each with random numbers of its own."""
         places = step * self.batch_size + np.arange(self.batch_size)[rows]
         picked = zip(places.tolist(), self.order.pick(places).tolist(), strict=True)
-        return [(self.talks[n], np.random.default_rng((self.seed, place))) for place, n in picked]
+        return [
+            (self._talk(number, place), np.random.default_rng((self.seed, place)))
+            for place, number in picked
+        ]
+
+    def _talk(self, number: int, place: int) -> Talk:
+        talk = self.talks[number]
+        if self.augment is None:
+            return talk
+        changed = self.augment((self.seed, place), talk.pixels)
+        return PictureTalk(changed, talk.captions, talk.questions)
 
 
 def some(items: Sequence[T], most: int, random: np.random.Generator) -> list[T]:

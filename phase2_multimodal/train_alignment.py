@@ -24,6 +24,9 @@ class AlignmentTrainConfig(TrainConfig):
     size: int = option(64, "pixels a side", low=8)
     dim: int = option(128, "of the common space", low=8)
     loss: Literal["softmax", "sigmoid"] = option("softmax", "sigmoid: each pair on its own")
+    augment: Literal["", "resized_crop", "strong"] = option(
+        "", "how training pictures are changed; few photographs want strong"
+    )
     optimizer: Literal["adamw", "muon"] = option("muon", "muon: for hidden matrices")
     learning_rate: float = option(2e-3, "AdamW's peak learning rate", low=0)
     muon_learning_rate: float = option(0.01, "Muon's peak learning rate", low=0)
@@ -88,7 +91,7 @@ def main(run: Run, engine=None):
     from phase2_multimodal.alignment import evaluate
     from phase2_multimodal.alignment.model import AlignmentConfig, AlignmentModel
     from phase2_multimodal.alignment.objective import Align, Pairs
-    from phase2_multimodal.talks import talks_of
+    from phase2_multimodal.talks import changes, talks_of
     from shared import hardware, reference
     from shared.objective import mean_loss
     from shared.training import fit, seed_everything
@@ -97,9 +100,10 @@ def main(run: Run, engine=None):
     language, tokenizer = parents.load_language(run.inputs.parents[0])
     vision = parents.load_vision(run.inputs.parents[1], config.size)
     train, validation = (
-        Pairs(talks_of(pictures, split, config.size), tokenizer, config.batch_size, config.seed)
-        for split in ("train", "validation")
-    )
+        Pairs(talks_of(pictures, split, config.size), tokenizer, config.batch_size, config.seed,
+              changes(augment, config.size))
+        for split, augment in (("train", config.augment), ("validation", ""))
+    )  # fmt: skip
     seed_everything(config.seed)
     model = AlignmentModel(AlignmentConfig(vision.config, language.config, config.dim, config.loss))
     objective = Align(model, config)

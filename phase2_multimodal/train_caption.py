@@ -28,6 +28,9 @@ class CaptionConfig(TrainConfig):
     queries: int = option(16, "resampler: embeddings that a picture becomes", low=1)
     captions: int = option(1, "captions of a picture in a batch", low=0)
     questions: int = option(3, "questions of a picture in a batch", low=0)
+    augment: Literal["", "resized_crop", "strong"] = option(
+        "", "how training pictures are changed; few photographs want strong"
+    )
     optimizer: Literal["adamw", "muon"] = option("muon", "muon: for hidden matrices")
     learning_rate: float = option(3e-3, "AdamW's peak learning rate", low=0)
     muon_learning_rate: float = option(0.01, "Muon's peak learning rate", low=0)

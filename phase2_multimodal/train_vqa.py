@@ -23,6 +23,9 @@ class VqaConfig(TrainConfig):
     size: int = option(64, "pixels a side, as the captioner's", low=8)
     captions: int = option(1, "captions of a picture in a batch", low=0)
     questions: int = option(9, "questions of a picture in a batch", low=1)
+    augment: Literal["", "resized_crop", "strong"] = option(
+        "", "how training pictures are changed; few photographs want strong"
+    )
     optimizer: Literal["adamw", "muon"] = option("muon", "muon: for hidden matrices")
     learning_rate: float = option(2e-3, "AdamW's peak learning rate", low=0)
     muon_learning_rate: float = option(7e-3, "Muon's peak learning rate", low=0)

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from data.picture_batches import to_tensor
+from data.picture_batches import Augment, to_tensor
 from phase1_foundation.language.tokenizer import Tokenizer
 from phase2_multimodal.alignment.model import AlignmentModel
 from phase2_multimodal.parents import paces
@@ -40,8 +40,11 @@ class Align(Objective):
 class Pairs:
     """Pictures, each with one of its captions."""
 
-    def __init__(self, talks: Talks, tokenizer: Tokenizer, batch_size: int, seed: int):
-        self.batches, self.tokenizer = TalkBatches(talks, batch_size, seed), tokenizer
+    def __init__(
+        self, talks: Talks, tokenizer: Tokenizer, batch_size: int, seed: int,
+        augment: Augment | None = None,
+    ):  # fmt: skip
+        self.batches, self.tokenizer = TalkBatches(talks, batch_size, seed, augment), tokenizer
 
     def rows(self, step: int, rows: slice) -> Batch:
         """Rows `rows` of the batch of that step."""

@@ -1,5 +1,6 @@
 """What the model learns from: pictures, each with a caption and questions, by step."""
 
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -7,9 +8,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from data.picture_batches import to_tensor
+from data.picture_batches import Augment, to_tensor
 from data.pictures import PictureData
-from phase2_multimodal.talks import Talk, TalkBatches, Talks, some, talks_of
+from phase2_multimodal.talks import Talk, TalkBatches, Talks, changes, some, talks_of
 from phase2_multimodal.vision_language.prompts import CAPTION, Packed, Prompter
 
 Lesson = tuple[Float[Tensor, "b 3 h w"], Packed]
@@ -23,17 +24,19 @@ class Lessons:
 
     def __init__(
         self, talks: Talks, prompter: Prompter, batch_size: int, seed: int, *, captions: int = 1,
-        questions: int = 4,
+        questions: int = 4, augment: Augment | None = None,
     ):  # fmt: skip
-        self.batches = TalkBatches(talks, batch_size, seed)
+        self.batches = TalkBatches(talks, batch_size, seed, augment)
         self.prompter, self.captions, self.questions = prompter, captions, questions
 
     @classmethod
     def of(cls, data: PictureData, split: str, prompter: Prompter, config: Any) -> "Lessons":
         """A split's, as a verb's configuration says."""
+        recipe = config.augment if split == "train" else ""
         return cls(
             talks_of(data, split, config.size), prompter, config.batch_size, config.seed,
             captions=config.captions, questions=config.questions,
+            augment=changes(recipe, config.size),
         )  # fmt: skip
 
     def rows(self, step: int, rows: slice) -> Lesson:
@@ -44,8 +47,8 @@ class Lessons:
 
     def _pairs(self, talk: Talk, random: np.random.Generator) -> list[tuple[str, str]]:
         captions = some(talk.captions, self.captions, random)
-        asked = [q for q in talk.questions if self.prompter.takes(q.text)]
-        asked = some(asked, self.questions, random)
+        drawn = some(talk.questions, len(talk.questions), random)
+        asked = [*islice((q for q in drawn if self.prompter.takes(q.text)), self.questions)]
         answered = [(q.text, q.answers[random.integers(len(q.answers))]) for q in asked]
         return [*((CAPTION, caption) for caption in captions), *answered]
 

@@ -13,7 +13,7 @@ from data.scenes import SceneConfig, Scenes
 from phase1_foundation.language.model import LanguageModelConfig
 from phase1_foundation.language.tokenizer import Tokenizer
 from phase1_foundation.vision.vit import VisionTransformerConfig
-from phase2_multimodal.talks import Talk
+from phase2_multimodal.talks import PictureTalk
 
 VOCABULARY = 500
 SIDE = 16  # pixels
@@ -63,14 +63,14 @@ def pictures() -> torch.Tensor:
 def talk():
     """Makes talks about pictures of one colour: talk(7, "a dog", who=["yes", "no"])."""
 
-    def make(shade: int, *said: str, **asked: list[str]) -> Talk:
+    def make(shade: int, *said: str, **asked: list[str]) -> PictureTalk:
         pixels = np.full((SIDE, SIDE, 3), shade, np.uint8)
         questions = (
             VisualQuestion(100 * shade + i, str(shade), f"{text.replace('_', ' ')}?", (*answers,),
                            "other", text.partition("_")[0])
             for i, (text, answers) in enumerate(asked.items())
         )  # fmt: skip
-        return Talk(pixels, said, (*questions,))
+        return PictureTalk(pixels, said, (*questions,))
 
     return make
 

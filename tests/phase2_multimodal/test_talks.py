@@ -6,7 +6,7 @@ import pytest
 from data.pictures import Picture, PictureData
 from data.questions import VisualQuestion
 from data.scene_words import captions, questions
-from phase2_multimodal.talks import Talk, TalkBatches, measured_splits, some, talks_of
+from phase2_multimodal.talks import PictureTalk, TalkBatches, measured_splits, some, talks_of
 
 
 class Numbers:
@@ -18,9 +18,9 @@ class Numbers:
     def __len__(self) -> int:
         return self.length
 
-    def __getitem__(self, number: int) -> Talk:
+    def __getitem__(self, number: int) -> PictureTalk:
         assert 0 <= number < self.length
-        return Talk(np.zeros((1, 1, 3), np.uint8), (str(number),), ())
+        return PictureTalk(np.zeros((1, 1, 3), np.uint8), (str(number),), ())
 
 
 def picked(batches: TalkBatches, step: int, rows: slice = slice(None)) -> list[tuple[int, float]]:
@@ -116,3 +116,16 @@ def test_talks_of_pictures_bring_their_questions():
 def test_scenes_are_measured_on_all_that_is_held_out(small_scenes):
     assert measured_splits(Two()) == ["test"]
     assert measured_splits(small_scenes) == ["test", "pairs", "style", "unknown"]
+
+
+def test_changed_pictures_keep_their_words_and_depend_on_their_place_alone():
+    def darker(key: tuple[int, ...], pixels: np.ndarray) -> np.ndarray:
+        return pixels + np.uint8(key[-1] % 250)
+
+    plain, changed = (TalkBatches(Numbers(6), 4, 0, augment) for augment in (None, darker))
+    for step in range(3):  # an epoch and a half: the same picture comes back changed otherwise
+        assert picked(plain, step) == picked(changed, step)
+        shades = [int(talk.pixels[0, 0, 0]) for talk, _ in changed.pick(step, slice(None))]
+        assert shades == [4 * step + row for row in range(4)]
+        alone = [int(talk.pixels[0, 0, 0]) for talk, _ in changed.pick(step, slice(2, 4))]
+        assert alone == shades[2:]

@@ -127,11 +127,11 @@ def test_floors_by_hand(model, prompter, talk):
 
 def test_nearest_features_are_those_of_the_models_encoder(make_model, prompter, pictures):
     """By cosine: a brute-force search over the encoder's mean patches."""
-    from phase2_multimodal.talks import Talk
+    from phase2_multimodal.talks import PictureTalk
 
     model = make_model()
     pixels = ((pictures.clamp(-1, 1) + 1) * 127.5).byte().permute(0, 2, 3, 1).contiguous().numpy()
-    shown = [Talk(one, (f"picture {i}",), ()) for i, one in enumerate(pixels)]
+    shown = [PictureTalk(one, (f"picture {i}",), ()) for i, one in enumerate(pixels)]
     floors = Floors(Speaker(model, prompter, rows=2), shown[:3], most=3)
     with torch.no_grad():
         inputs = torch.from_numpy(pixels).permute(0, 3, 1, 2) / 127.5 - 1
