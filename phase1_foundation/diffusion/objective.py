@@ -26,9 +26,10 @@ class Denoise(Objective):
 
     def loss(self, batch: Any) -> Float[Tensor, ""]:
         pixels, labels = batch  # (B, 3, H, W), (B,)
-        path, n = self.model.path, len(pixels)
-        t, noise = path.training_times(n, pixels.device), torch.randn_like(pixels)
-        dropped = torch.rand(n, device=t.device) < self.model.config.condition_dropout
+        path, n, draws = self.model.path, len(pixels), self.draws
+        t = path.training_times(n, pixels.device, draws)
+        noise = draws.normal(torch.empty_like(pixels))
+        dropped = draws.uniform(torch.empty_like(t)) < self.model.config.condition_dropout
         condition = self.model.without(self.model.condition(labels), dropped)
         return (path.weight(t) * self.errors(pixels, condition, t, noise)).mean()
 

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from shared.draws import Draws
 from shared.errors import VermeilError
 
 Time = Float[Tensor, " b"]
@@ -38,7 +39,7 @@ class Path(ABC):
         """The time derivatives of alpha and sigma."""
 
     @abstractmethod
-    def training_times(self, n: int, device: torch.device) -> Time:
+    def training_times(self, n: int, device: torch.device, draws: Draws) -> Time:
         """Times at which an example is trained on, drawn at random."""
 
     @abstractmethod
@@ -97,8 +98,8 @@ class FlowMatching(Path):
     def rates(self, t: Time) -> tuple[Tensor, Tensor]:
         return -torch.ones_like(t), torch.ones_like(t)
 
-    def training_times(self, n: int, device: torch.device) -> Time:
-        return (torch.randn(n, device=device) + self.MEAN).sigmoid()
+    def training_times(self, n: int, device: torch.device, draws: Draws) -> Time:
+        return (draws.normal(torch.empty(n, device=device)) + self.MEAN).sigmoid()
 
     def weight(self, t: Time) -> Tensor:
         if self.prediction == "velocity":
@@ -127,8 +128,8 @@ class DDPM(Path):
         half_beta = 0.5 * (self.BETA_MIN + t * (self.BETA_MAX - self.BETA_MIN))
         return -half_beta * alpha, half_beta * alpha**2 / sigma
 
-    def training_times(self, n: int, device: torch.device) -> Time:
-        return torch.rand(n, device=device) * (1 - self.EARLIEST) + self.EARLIEST
+    def training_times(self, n: int, device: torch.device, draws: Draws) -> Time:
+        return draws.uniform(torch.empty(n, device=device)) * (1 - self.EARLIEST) + self.EARLIEST
 
     def weight(self, t: Time) -> Tensor:
         alpha, sigma = self.alpha_sigma(t)

@@ -46,7 +46,9 @@ class Masked(Objective):
 
     def loss(self, batch: Batch) -> Float[Tensor, ""]:
         pictures, _ = batch
-        return self.model.loss(pictures)
+        patches = self.model.encoder.config.patches
+        noise = self.draws.uniform(torch.empty(len(pictures), patches, device=pictures.device))
+        return self.model.loss(pictures, noise)
 
 
 def make_objective(model: Encoder, config: "VisionConfig") -> Classify | Masked:

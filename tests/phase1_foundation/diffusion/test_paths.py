@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from phase1_foundation.diffusion.paths import DDPM, FlowMatching, Path
+from shared.draws import Draws
 from shared.errors import VermeilError
 
 EVERY = [FlowMatching("velocity"), FlowMatching("x"), DDPM("epsilon"), DDPM("x")]
@@ -74,7 +75,7 @@ def test_predicting_x_on_the_line_is_judged_by_velocity():
 
 def test_times_of_the_line_are_logit_normal():
     torch.manual_seed(0)
-    times = FlowMatching("velocity").training_times(20_000, torch.device("cpu"))
+    times = FlowMatching("velocity").training_times(20_000, torch.device("cpu"), Draws())
     logits = times.logit()
     assert logits.mean().item() == pytest.approx(FlowMatching.MEAN, abs=0.03)
     assert logits.std().item() == pytest.approx(1, abs=0.03)
