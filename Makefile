@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: run test test-full check setup setup-dev constraints reference clean
+.PHONY: run test test-full check setup setup-dev scale horovod test-horovod constraints reference clean
 
 run: setup  ## walk the whole curriculum with the tiny preset
 	@$(BIN)/vermeil run tiny
@@ -30,10 +30,26 @@ setup-dev: .venv/ready-dev
 	@$(BIN)/pip install -q -c constraints.txt -e .
 	@touch $@
 
-.venv/ready-dev: .venv/ready
+.venv/ready-dev: .venv/scale
 	@echo "installing the tools for tests"
 	@$(BIN)/pip install -q -c constraints.txt -e ".[dev]"
 	@touch $@
+
+scale: .venv/scale  ## DeepSpeed, torchao, Slurm's and Kubernetes' tools
+
+.venv/scale: .venv/ready
+	@$(BIN)/pip install -q -c constraints.txt -e ".[scale]"
+	@$(BIN)/pip install -q -c constraints.txt --no-build-isolation deepspeed  # its build asks torch
+	@touch $@
+
+horovod: .venv/horovod  ## build Horovod's last release from its source, for CPUs (six minutes)
+
+.venv/horovod: .venv/ready phase3_scaling/distributed/build_horovod.sh
+	@phase3_scaling/distributed/build_horovod.sh $(abspath $(BIN)/python)
+	@touch $@
+
+test-horovod: setup-dev horovod  ## its real two-process test
+	@$(BIN)/pytest tests/phase3_scaling/distributed/test_horovod.py
 
 constraints:  ## write constraints.txt anew from the newest versions that work together
 	@$(PYTHON) -m venv .venv/fresh

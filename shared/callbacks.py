@@ -20,10 +20,13 @@ from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
 from pytorch_lightning import Callback, Trainer
 from torch import Tensor
 
+from shared.draws import RowDraws
 from shared.errors import VermeilError
+from shared.holding import Whole
 from shared.home import replacing
 from shared.objective import Objective
 from shared.trackers import Made, log_samples
+from shared.train_config import TrainConfig, rows_of
 
 
 class AfterStep(Callback):
@@ -43,14 +46,27 @@ class AfterStep(Callback):
 
 
 class SeedEachStep(Callback):
-    """Random numbers depend on (seed, micro-batch) alone: resuming needs no generator's state."""
+    """Random numbers depend on (seed, micro-batch) alone: resuming needs no generator's state.
 
-    def __init__(self, seed: int):
-        self.seed = seed
+    Those that an objective draws through its `draws` depend on (seed, step, row of the batch), so
+    that they do not change with the number of processes either.
+    """
 
-    def on_train_batch_start(self, trainer: Trainer, *_: Any) -> None:
+    def __init__(self, config: TrainConfig):
+        self.seed, self.config, self.draws = config.seed, config, RowDraws(config.seed)
+
+    def on_train_start(self, trainer: Trainer, objective: Objective) -> None:
+        objective.row_draws = self.draws
+
+    def on_train_batch_start(self, trainer: Trainer, objective: Objective, *_: Any) -> None:
         index = trainer.fit_loop.epoch_loop.total_batch_idx
-        torch.manual_seed(self.seed * 1_000_003 + index * trainer.world_size + trainer.global_rank)
+        rank, world = trainer.global_rank, trainer.world_size
+        torch.manual_seed(self.seed * 1_000_003 + index * world + rank)
+        step, rows = rows_of(self.config, index, rank, world)
+        self.draws.begin(step, rows.start)
+
+    def on_train_end(self, trainer: Trainer, objective: Objective) -> None:
+        objective.row_draws = None
 
 
 class MovingAverage(AfterStep):
@@ -60,57 +76,66 @@ class MovingAverage(AfterStep):
     Validation, samples and the final model use the average.
     """
 
-    def __init__(self, decay: float):
-        self.decay = decay
-        self.average: list[Tensor] = []
+    def __init__(self, decay: float, holding: Whole | None = None):
+        self.decay, self.holding = decay, holding or Whole()
+        self.average: list[Tensor] = []  # this process's parts of it
 
     def on_fit_start(self, trainer: Trainer, objective: Objective) -> None:
-        if not self.average:
-            self.average = [p.detach().clone() for p in objective.parameters()]
-        self.average = [a.to(objective.device) for a in self.average]
+        self.objective = objective
+        if self.average:  # whole, from a checkpoint
+            self.average = self.holding.split(objective, self.average)
+        else:
+            self.average = [part.clone() for part in self.holding.parts(objective)]
 
     @torch.no_grad()
     def after_step(self, trainer: Trainer, objective: Objective, step: int) -> None:
         decay = min(self.decay, (1 + step) / (10 + step))
-        torch._foreach_lerp_(self.average, list(objective.parameters()), 1 - decay)
+        torch._foreach_lerp_(self.average, self.holding.parts(objective), 1 - decay)
 
-    @contextlib.contextmanager
-    def applied(self, objective: Objective) -> Iterator[None]:
-        """Exchange weights and average inside the `with`."""
-        self._swap(objective)
-        try:
-            yield
-        finally:
-            self._swap(objective)
-
-    @torch.no_grad()
-    def _swap(self, objective: Objective) -> None:
-        for parameter, average in zip(objective.parameters(), self.average, strict=True):
-            held = parameter.detach().clone()
-            parameter.copy_(average)
-            average.copy_(held)
-
-    def on_train_end(self, trainer: Trainer, objective: Objective) -> None:
-        if trainer.global_step >= trainer.max_steps:  # not after an interruption
-            self._swap(objective)
+    def applied(self, objective: Objective) -> contextlib.AbstractContextManager[None]:
+        """The model with averaged weights inside the `with`."""
+        return self.holding.shown(objective, self.average)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"average": self.average}
+        return {"average": self.holding.join(self.objective, self.average)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.average = state["average"]
 
 
-@contextlib.contextmanager
-def evaluating(objective: Objective, average: MovingAverage | None) -> Iterator[None]:
-    """Evaluation mode with averaged weights; training's random numbers go on as if nothing was.
+class Settle(Callback):
+    """Leaves the model whole once training is over, with averaged weights where they are kept.
 
-    Blocks compiled for training run as they are written, since other shapes, without gradients,
-    would each wait for the compiler.
+    Also where it was over `before`, and only what follows was cut short.
+    """
+
+    def __init__(self, holding: Whole, average: MovingAverage | None, before: bool):
+        self.holding, self.average, self.before = holding, average, before
+
+    def on_fit_start(self, trainer: Trainer, objective: Objective) -> None:
+        if self.before:
+            self._settle(objective)
+
+    def on_train_end(self, trainer: Trainer, objective: Objective) -> None:
+        if trainer.global_step >= trainer.max_steps:  # not after an interruption
+            self._settle(objective)
+
+    def _settle(self, objective: Objective) -> None:
+        self.holding.settle(objective, self.average.average if self.average else None)
+
+
+Shown = Callable[[Objective], contextlib.AbstractContextManager[None]]
+
+
+@contextlib.contextmanager
+def evaluating(objective: Objective, shown: Shown) -> Iterator[None]:
+    """Evaluation mode with whole weights; training's random numbers go on as if nothing was.
+
+    `shown` puts them there, averaged ones where they are kept. Blocks compiled for training run as
+    they are written, since other shapes, without gradients, would each wait for the compiler.
     """
     objective.eval()
-    averaged = average.applied(objective) if average else contextlib.nullcontext()
-    with averaged, torch.random.fork_rng(), torch.compiler.set_stance("force_eager"):
+    with shown(objective), torch.random.fork_rng(), torch.compiler.set_stance("force_eager"):
         yield
     objective.train()
 
@@ -129,6 +154,7 @@ class Journal(AfterStep):
         self.pending: list[tuple[int, float, Tensor, Tensor]] = []
         self.losses: list[Tensor] = []
         self.last: dict[str, float] = {}
+        self.step = 0  # the last that was done
 
     def on_train_start(self, *_: Any) -> None:
         self.mark, self.marked_step = time.perf_counter(), None
@@ -138,6 +164,7 @@ class Journal(AfterStep):
         super().on_train_batch_end(trainer, objective, *rest)
 
     def after_step(self, trainer: Trainer, objective: Objective, step: int) -> None:
+        self.step = step
         loss = torch.stack(self.losses).mean()  # over the parts of this step's batch
         self.losses = []
         rate = trainer.optimizers[0].param_groups[0]["lr"]
@@ -148,16 +175,19 @@ class Journal(AfterStep):
     def flush(self, trainer: Trainer) -> None:
         if not self.pending:
             return
-        steps, rates, losses, norms = zip(*self.pending, strict=True)
-        losses = trainer.strategy.reduce(torch.stack(losses), reduce_op="mean").tolist()
+        steps, rates, parts, norms = zip(*self.pending, strict=True)
+        mine = torch.stack(parts)
+        losses = trainer.strategy.reduce(mine.clone(), reduce_op="mean").tolist()
         norms = torch.stack(norms).tolist()
         self.pending = []
+        bad = next((i for i, loss in enumerate(losses) if not math.isfinite(loss)), None)
+        where = _rank_of(trainer, mine[bad]) if bad is not None else ""
         for step, rate, loss, norm in zip(steps, rates, losses, norms, strict=True):
             metrics = {"train_loss": loss, "learning_rate": rate, "grad_norm": norm}
             self.send(trainer, metrics, step)
             if not math.isfinite(loss):
                 raise VermeilError(
-                    f"the loss became {loss} at step {step}",
+                    f"the loss became {loss} at step {step}{where}",
                     "lower --learning_rate or set --clip 1; the last checkpoint is from before",
                 )
         self._measure_speed(steps[-1])
@@ -178,16 +208,23 @@ class Journal(AfterStep):
         self.mark, self.marked_step = now, step
 
 
+def _rank_of(trainer: Trainer, loss: Tensor) -> str:
+    """Whose own loss is not finite, in words where it is not everyone's; all have to ask."""
+    if trainer.world_size == 1:
+        return ""
+    everyone = trainer.strategy.all_gather(loss).flatten().isfinite().tolist()
+    bad = [str(rank) for rank, fine in enumerate(everyone) if not fine]
+    return f" on rank {', '.join(bad)}" if len(bad) < len(everyone) else ""
+
+
 class Validate(AfterStep):
     """Mean loss over fixed validation batches, with averaged weights where they are kept.
 
     Losses that draw noise draw the same one every time, so that the curve shows the model alone.
     """
 
-    def __init__(
-        self, batches: Sequence, every: int, journal: Journal, average: MovingAverage | None
-    ):
-        self.batches, self.every, self.journal, self.average = batches, every, journal, average
+    def __init__(self, batches: Sequence, every: int, journal: Journal, shown: Shown):
+        self.batches, self.every, self.journal, self.shown = batches, every, journal, shown
 
     def on_train_start(self, trainer: Trainer, objective: Objective) -> None:
         if trainer.global_step == 0:
@@ -195,7 +232,7 @@ class Validate(AfterStep):
 
     @torch.no_grad()
     def after_step(self, trainer: Trainer, objective: Objective, step: int) -> None:
-        with evaluating(objective, self.average), trainer.precision_plugin.forward_context():
+        with evaluating(objective, self.shown), trainer.precision_plugin.forward_context():
             torch.manual_seed(0)
             batches = [trainer.strategy.batch_to_device(batch) for batch in self.batches]
             losses = [objective.loss(batch) for batch in batches]
@@ -207,15 +244,14 @@ class Validate(AfterStep):
 class Sample(AfterStep):
     """Shows what the model makes as training goes, in every tracker that can."""
 
-    def __init__(self, sample: Callable[[int], Made], every: int, average: MovingAverage | None):
-        self.sample, self.every, self.average = sample, every, average
+    def __init__(self, sample: Callable[[int], Made], every: int, shown: Shown):
+        self.sample, self.every, self.shown = sample, every, shown
 
     @torch.no_grad()
     def after_step(self, trainer: Trainer, objective: Objective, step: int) -> None:
-        if not trainer.is_global_zero:
-            return
-        with evaluating(objective, self.average):
-            log_samples(trainer.loggers, self.sample(step), step)
+        with evaluating(objective, self.shown):
+            if trainer.is_global_zero:
+                log_samples(trainer.loggers, self.sample(step), step)
 
 
 class Checkpoint(AfterStep):
@@ -243,7 +279,12 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
 
 class StopOnSignal(AfterStep):
-    """Ctrl-C and SIGTERM finish the step, save and stop; a second Ctrl-C stops at once."""
+    """Ctrl-C and SIGTERM finish the step, save and stop; a second Ctrl-C stops at once.
+
+    Several processes, which the signal reaches at different steps, agree on one of every few.
+    """
+
+    agree_every = 5
 
     def __init__(self, checkpoint: Checkpoint):
         self.checkpoint = checkpoint
@@ -258,9 +299,19 @@ class StopOnSignal(AfterStep):
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def after_step(self, trainer: Trainer, objective: Objective, step: int) -> None:
+        if trainer.world_size > 1 and not self._agreed(trainer, objective, step):
+            return
         if self.received and step < trainer.max_steps:
             self.checkpoint.after_step(trainer, objective, step)
             trainer.should_stop = True
+
+    def _agreed(self, trainer: Trainer, objective: Objective, step: int) -> bool:
+        if step % self.agree_every:
+            return False
+        asked = torch.tensor(float(self.received > 0), device=objective.device)
+        if trainer.strategy.reduce(asked, reduce_op="mean") > 0:
+            self.received = self.received or signal.SIGTERM
+        return True
 
     def teardown(self, *_: Any, **__: Any) -> None:
         for number, handler in getattr(self, "previous", {}).items():

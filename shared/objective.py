@@ -7,8 +7,10 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 from torch.optim.lr_scheduler import LambdaLR
 
+from shared.draws import Draws, RowDraws
 from shared.optim import Pace, make_optimizer, schedules
 from shared.train_config import TrainConfig
 
@@ -21,6 +23,7 @@ class Objective(pl.LightningModule):
     """
 
     paces: Mapping[str, Pace] = MappingProxyType({})
+    row_draws: RowDraws | None = None  # put here by the fit
     last_loss: Tensor
     grad_norm: Tensor
 
@@ -31,6 +34,11 @@ class Objective(pl.LightningModule):
     def loss(self, batch: Any) -> Tensor:
         """The mean loss of a batch."""
         raise NotImplementedError
+
+    @property
+    def draws(self) -> Draws:
+        """Where a loss takes its random numbers from, so that processes can share a batch."""
+        return self.row_draws if self.training and self.row_draws else Draws()
 
     def training_step(self, batch: Any, _: int) -> Tensor:
         loss = self.loss(batch)
@@ -45,7 +53,8 @@ class Objective(pl.LightningModule):
     def configure_gradient_clipping(self, optimizer, *_: Any, **__: Any) -> None:
         """Clip, and keep the norm from before for the log."""
         limit = self.train_config.clip or float("inf")
-        self.grad_norm = nn.utils.clip_grad_norm_(self.parameters(), limit)
+        norm = nn.utils.clip_grad_norm_(self.parameters(), limit)
+        self.grad_norm = norm.full_tensor() if isinstance(norm, DTensor) else norm
 
 
 @torch.no_grad()

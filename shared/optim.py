@@ -1,4 +1,4 @@
-"""Optimizer and schedule: AdamW, or Muon for the hidden matrices and AdamW for the rest."""
+"""Optimizer and schedule: AdamW, or Muon for the hidden matrices and AdamW for the rest; SGD."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
@@ -7,7 +7,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim import AdamW, Optimizer
+from torch.distributed.tensor import DTensor, distribute_tensor
+from torch.optim import SGD, AdamW, Optimizer
 
 from shared.nn import Hidden, Modulation
 from shared.train_config import TrainConfig
@@ -44,6 +45,8 @@ def make_optimizer(
             {"params": [p for p in rest if p.dim() < 2], "weight_decay": 0.0, **vars(pace)},
         ]  # fmt: skip
         muon += [{"params": matrices, **vars(pace)}] if matrices else []
+    if config.optimizer == "sgd":
+        return SGD(adamw, lr=config.learning_rate, momentum=0.9)
     plain = AdamW(adamw, lr=config.learning_rate, betas=(0.9, config.beta2), fused=True)
     if not muon:
         return plain
@@ -108,7 +111,8 @@ class Muon(Optimizer):
     A convolution (out, in, h, w) is the matrix (out, in h w) of what it does to one patch.
     The step is scaled by sqrt(max(1, rows / columns)), so that its effect on a layer's output does
     not depend on the layer's shape. torch.optim.Muon computes the same, one matrix at a time; here
-    matrices of a shape go together, which small models need.
+    matrices of a shape go together, which small models need. Divided matrices are put together for
+    it in every process.
     """
 
     def __init__(self, matrices: Iterable[Any], lr: float, momentum: float, weight_decay: float):
@@ -136,8 +140,9 @@ class Muon(Optimizer):
         averages = [self._momentum(matrix) for matrix in matrices]
         torch._foreach_lerp_(averages, gradients, 1 - momentum)
         nesterov = torch._foreach_lerp(gradients, averages, momentum)
-        flat = torch.stack([update.flatten(1) for update in nesterov])  # (N, rows, columns)
-        updates = [u.view_as(m) for u, m in zip(orthogonalize(flat), matrices, strict=True)]
+        whole = [u.full_tensor() if isinstance(u, DTensor) else u for u in nesterov]
+        flat = torch.stack([update.flatten(1) for update in whole])  # (N, rows, columns)
+        updates = [_like(u, m) for u, m in zip(orthogonalize(flat), matrices, strict=True)]
         _, rows, columns = flat.shape
         torch._foreach_mul_(matrices, 1 - lr * weight_decay)
         torch._foreach_add_(matrices, updates, alpha=-lr * max(1, rows / columns) ** 0.5)
@@ -150,6 +155,15 @@ class Muon(Optimizer):
 
 
 ARGUMENTS = ("lr", "momentum", "weight_decay")
+
+
+def _like(update: Tensor, matrix: Tensor) -> Tensor:
+    """An update in its matrix's shape and, where the matrix is divided, divided as it is."""
+    update = update.view(matrix.shape)
+    if not isinstance(matrix, DTensor):
+        return update
+    mesh, placements = matrix.device_mesh, matrix.placements
+    return distribute_tensor(update, mesh, placements, src_data_rank=None)
 
 
 class Together(Optimizer):

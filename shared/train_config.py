@@ -13,7 +13,9 @@ class TrainConfig:
     steps: int = option(1000, "optimizer steps in all", low=1)
     batch_size: int = option(16, "examples per optimizer step, over all processes", low=1)
     accumulate: int = option(1, "parts a batch is computed in, to save memory", low=1)
-    optimizer: Literal["adamw", "muon"] = option("adamw", "muon: for hidden matrices")
+    optimizer: Literal["adamw", "muon", "sgd"] = option(
+        "adamw", "muon: for hidden matrices; sgd: with momentum"
+    )
     learning_rate: float = option(1e-3, "AdamW's peak learning rate", low=0)
     muon_learning_rate: float = option(0.02, "Muon's peak learning rate", low=0)
     warmup: int = option(50, "steps of linear warm-up", low=0)
@@ -34,3 +36,11 @@ class TrainConfig:
     trackers: tuple[str, ...] = option(
         ("tensorboard",), "any of tensorboard, wandb, mlflow; metrics.jsonl is always written"
     )
+
+
+def rows_of(config: TrainConfig, index: int, rank: int, world: int) -> tuple[int, slice]:
+    """The step and the rows of its batch that are a process's micro-batch number `index`."""
+    step, part = divmod(index, config.accumulate)
+    size = config.batch_size // (config.accumulate * world)
+    first = (part * world + rank) * size
+    return step, slice(first, first + size)

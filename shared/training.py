@@ -28,15 +28,18 @@ from shared.callbacks import (
     Progress,
     Sample,
     SeedEachStep,
+    Settle,
     StopOnSignal,
     Validate,
 )
 from shared.errors import VermeilError
+from shared.holding import Whole
 from shared.home import write_atomically
+from shared.lost import between_processes
 from shared.nn import Block
 from shared.objective import Objective
 from shared.trackers import Made, make_trackers, read_metrics
-from shared.train_config import TrainConfig
+from shared.train_config import TrainConfig, rows_of
 
 
 def seed_everything(seed: int) -> None:
@@ -53,12 +56,17 @@ class Batches(Protocol):
 
 @dataclass
 class Engine:
-    """Where a fit runs: Lightning's strategy and processes. The front door hands others down."""
+    """Where a fit runs: Lightning's strategy and processes. The front door hands others down.
+
+    `whole_matrices`: the optimizer sees gradients of whole matrices, which Muon needs.
+    """
 
     strategy: Any = "auto"
     processes: int = 1
     nodes: int = 1
     plugins: list = field(default_factory=list)
+    holding: Whole = field(default_factory=Whole)
+    whole_matrices: bool = True
 
 
 @dataclass(frozen=True)
@@ -95,44 +103,57 @@ def fit(
     SIGTERM, the checkpoint saved.
     """
     config, engine = objective.train_config, engine or Engine()
-    _check_split(config, engine)
+    _check_engine(config, engine)
     checkpoint = folder / "checkpoint.ckpt"
     resume_step = _checkpoint_step(checkpoint)
     machine = _machine(objective, train, folder, engine, fresh=not resume_step)
     _prepare_model(objective, config)
 
     journal = Journal(unit, amount_per_step)
-    average = MovingAverage(config.ema) if config.ema else None
+    average = MovingAverage(config.ema, engine.holding) if config.ema else None
+    shown = average.applied if average else engine.holding.shown
     save = Checkpoint(checkpoint, config.checkpoint_every, journal)
     stop = StopOnSignal(save)
     callbacks: list[pl.Callback | None] = [  # they act in this order
-        SeedEachStep(config.seed),
+        SeedEachStep(config),
         journal,
         average,
-        Validate(validation, config.validate_every, journal, average) if validation else None,
-        Sample(sample, config.sample_every, average) if sample else None,
+        Validate(validation, config.validate_every, journal, shown) if validation else None,
+        Sample(sample, config.sample_every, shown) if sample else None,
         None if quiet else Progress(name, journal),
         save,
         stop,
+        Settle(engine.holding, average, resume_step >= config.steps),
     ]
     with warnings.catch_warnings():
         _silence_advice()
         trackers = make_trackers(config.trackers, folder, f"{name}-{folder.name}", resume_step)
         trainer = _trainer(config, engine, machine["precision"], callbacks, trackers)
         loader = _loader(train, config, trainer, resume_step)
-        try:
-            with _compiled(objective.model, config.compile):
-                trainer.fit(objective, loader, ckpt_path=checkpoint if resume_step else None)
-        except OSError as error:
-            raise VermeilError(
-                f"could not write to {folder} ({error.strerror or error})",
-                "free some space; the same command goes on from the last checkpoint",
-            ) from error
+        with _in_words(folder, journal), _compiled(objective.model, config.compile):
+            trainer.fit(objective, loader, ckpt_path=checkpoint if resume_step else None)
     if trainer.global_step < config.steps:
         raise Stopped(name, trainer.global_step, config.steps, stop.received)
     if trainer.global_rank > 0:
         raise SystemExit(0)  # the first process alone measures and publishes
     return History(read_metrics(folder / "metrics.jsonl"), **machine)
+
+
+@contextlib.contextmanager
+def _in_words(folder: Path, journal: Journal) -> Iterator[None]:
+    """A full disk and a lost process as a sentence."""
+    try:
+        yield
+    except OSError as error:
+        raise VermeilError(
+            f"could not write to {folder} ({error.strerror or error})",
+            "free some space; the same command goes on from the last checkpoint",
+        ) from error
+    except RuntimeError as error:
+        sentence = between_processes(error, journal.step)
+        if sentence is None:
+            raise
+        raise sentence from error
 
 
 def _trainer(
@@ -172,7 +193,12 @@ class Stopped(VermeilError):
         self.exit_code = 128 + signal_number
 
 
-def _check_split(config: TrainConfig, engine: Engine) -> None:
+def _check_engine(config: TrainConfig, engine: Engine) -> None:
+    if config.optimizer == "muon" and not engine.whole_matrices:
+        raise VermeilError(
+            "Muon needs whole matrices, and this engine gives its optimizer slices of them",
+            "add --optimizer adamw, or --strategy fsdp",
+        )
     processes = engine.processes * engine.nodes
     parts = config.accumulate * processes
     if config.batch_size % parts:
@@ -201,7 +227,7 @@ def _machine(
 ) -> dict:
     """Threads and number format; a resumed run keeps the format it began with."""
     config = objective.train_config
-    hardware.set_threads(config.threads)
+    hardware.set_threads(config.threads or max(1, hardware.cores() // engine.processes))
     path, cuda = folder / "run.json", hardware.device_name() == "cuda"
     if not fresh and path.exists():
         return json.loads(path.read_text())
@@ -251,13 +277,10 @@ class _MicroBatches(Dataset):
     """Item i is what this process computes as its i-th micro-batch."""
 
     def __init__(self, train: Batches, config: TrainConfig, rank: int, world: int):
-        self.train, self.accumulate, self.rank, self.world = train, config.accumulate, rank, world
-        self.size = config.batch_size // (config.accumulate * world)
+        self.train, self.config, self.rank, self.world = train, config, rank, world
 
     def __getitem__(self, index: int) -> Any:
-        step, part = divmod(index, self.accumulate)
-        first = (part * self.world + self.rank) * self.size
-        return self.train.rows(step, slice(first, first + self.size))
+        return self.train.rows(*rows_of(self.config, index, self.rank, self.world))
 
 
 class _CountFrom:
@@ -284,11 +307,13 @@ def _loader(train: Batches, config: TrainConfig, trainer: pl.Trainer, step: int)
 def _silence_advice() -> None:
     """Lightning's advice on workers and loggers is answered by design; its banner is noise.
 
-    So is what the compiler says of a CUDA toolkit where there is no card.
+    So is what the compiler says of a CUDA toolkit where there is no card, and that functions
+    of torch.distributed are deprecated, whose successors are private or too new.
     """
     import logging
 
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     logging.getLogger("lightning_fabric").setLevel(logging.ERROR)
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", message=r"`?torch\.distributed\..* is deprecated")
     warnings.filterwarnings("ignore", module=r"pytorch_lightning|lightning_fabric")

@@ -93,8 +93,12 @@ class AlignmentModel(nn.Module, Pretrained):
     def loss(
         self, pictures: Float[Tensor, "b d"], texts: Float[Tensor, "b d"]
     ) -> Float[Tensor, ""]:
-        """Row i of the pictures belongs to row i of the texts; over all processes' rows."""
-        pictures, texts = _gathered(pictures), _gathered(texts)
+        """Row i of the pictures belongs to row i of the texts.
+
+        In training over all processes' rows; what is validated, every process holds whole.
+        """
+        if self.training:
+            pictures, texts = _gathered(pictures), _gathered(texts)
         scale = self.log_scale.clamp(max=-math.log(LOWEST)).exp()
         logits = scale * pictures @ texts.T + self.bias  # (B, B)
         if self.config.loss == "sigmoid":

@@ -146,6 +146,11 @@ def test_stopped_and_resumed_equals_never_stopped(tmp_path, ema):
     assert after.metrics == history.metrics
 
 
+def test_a_run_that_was_cut_after_its_last_step_has_the_same_weights(tmp_path):
+    config = with_(ema=0.9)
+    assert weights(train(tmp_path, config)[0]) == weights(train(tmp_path, config)[0])
+
+
 def test_killed_at_a_random_step_and_resumed_equals_never_stopped(tmp_path):
     script = (
         "import sys; sys.path[:0] = [{root!r}, {tests!r}]\n"

@@ -184,7 +184,7 @@ ONE_OF_TWO = """
     rank = int(rank)
     dist.init_process_group("gloo", f"file://{meet}", rank=rank, world_size=2)
     for folder in folders:
-        model = AlignmentModel.from_pretrained(folder)
+        model = AlignmentModel.from_pretrained(folder).train()
         pictures, tokens, lengths = torch.load(f"{folder}/batch.pt")
         rows = slice(2 * rank, 2 * rank + 2)
         loss = model.loss(
