@@ -23,6 +23,7 @@ def linear_cross_entropy(
 
 # Logits held at once: 4 MiB of float32 stay in a CPU's cache; a GPU wants large products.
 LOGITS_AT_ONCE = {"cpu": 2**20, "cuda": 2**28}
+SMALLEST = 1e-38  # a probability below float32's counts as 87 nats
 
 
 class _LinearCrossEntropy(torch.autograd.Function):
@@ -41,21 +42,23 @@ class _LinearCrossEntropy(torch.autograd.Function):
             for start in range(0, len(hidden), rows):
                 x = hidden[start : start + rows].to(dtype)  # (R, C)
                 target = targets[start : start + rows, None]  # (R, 1)
-                log_p = torch.log_softmax(x @ matrix.T, dim=-1, dtype=torch.float32)  # (R, V)
-                loss -= log_p.gather(1, target).sum()
+                p = torch.softmax(x @ matrix.T, dim=-1, dtype=torch.float32)  # (R, V)
+                own = p.gather(1, target)
+                loss -= own.clamp(min=SMALLEST).log().sum()
                 if hidden_grad is None or weight_grad is None:
                     continue
-                gradient = log_p.exp_()  # of the summed loss by the logits: p - onehot(target)
-                gradient.scatter_add_(1, target, gradient.new_full(target.shape, -1.0))
-                gradient = gradient.mul_(1 / len(hidden)).to(dtype)
+                # Of the summed loss by the logits: p - onehot(target).
+                gradient = p.scatter_(1, target, own - 1).to(dtype)
                 hidden_grad[start : start + rows] = gradient @ matrix
                 weight_grad += gradient.T @ x
         if wanted:
             ctx.save_for_backward(hidden_grad, weight_grad)
+            ctx.rows = len(hidden)
         return loss / len(hidden)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:  # type: ignore[override]
         hidden_grad, weight_grad = ctx.saved_tensors
-        return hidden_grad * grad, weight_grad * grad, None
+        share = grad / ctx.rows  # here, where there are fewer numbers than logits
+        return hidden_grad * share, weight_grad * share, None

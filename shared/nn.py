@@ -4,12 +4,47 @@ A block is handed its parts. What differs between a language model, a vision enc
 transformer (norms, positions, masks) is a part or an argument, never a flag inside the block.
 """
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 Rotation = tuple[Tensor, Tensor]
+
+
+class RMSNorm(nn.RMSNorm):
+    """x / rms(x) times a gain (Zhang & Sennrich, 2019, eq. 4); trains faster on CPUs than torch's.
+
+    torch has a fused kernel on GPUs alone; on a CPU it is eight operators, each a pass through
+    memory in training, and keeps the stream twice for the backward pass.
+    """
+
+    def forward(self, x: Float[Tensor, "*b c"]) -> Float[Tensor, "*b c"]:
+        if x.device.type != "cpu" or not torch.is_grad_enabled() or torch.compiler.is_compiling():
+            return super().forward(x)
+        return _RMSNorm.apply(x, self.weight, self.eps)  # type: ignore[return-value]
+
+
+class _RMSNorm(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, gain: Tensor, eps: float) -> Tensor:
+        length = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+        scale = length.square_().div_(x.shape[-1]).add_(eps).rsqrt_()  # (..., 1)
+        normal = x * scale
+        ctx.save_for_backward(normal, scale, gain)
+        return normal * gain
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:  # type: ignore[override]
+        normal, scale, gain = ctx.saved_tensors
+        along = grad * normal
+        by_gain = along.flatten(0, -2).sum(0)
+        back = (along @ gain).div_(gain.numel())[..., None]  # what changes the length, comes off
+        return torch.addcmul(grad * gain, normal, back, value=-1).mul_(scale), by_gain, None
 
 
 class Rotary(nn.Module):

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from shared.artifact import Pretrained
 from shared.cross_entropy import linear_cross_entropy
 from shared.errors import VermeilError
-from shared.nn import Attention, Block, LayerCache, Rotary, SwiGLU, init_weights
+from shared.nn import Attention, Block, LayerCache, RMSNorm, Rotary, SwiGLU, init_weights
 
 
 @dataclass(frozen=True)
@@ -54,14 +54,14 @@ class LanguageModel(nn.Module, Pretrained):
         self.rotary = Rotary(dim // config.heads, config.context, config.rope_theta)
         self.blocks = nn.ModuleList(
             Block(
-                norm1=nn.RMSNorm(dim, eps),
+                norm1=RMSNorm(dim, eps),
                 attn=Attention(dim, config.heads, config.kv_heads),
-                norm2=nn.RMSNorm(dim, eps),
+                norm2=RMSNorm(dim, eps),
                 mlp=SwiGLU(dim, config.mlp_dim),
             )
             for _ in range(config.layers)
         )
-        self.norm = nn.RMSNorm(dim, eps)
+        self.norm = RMSNorm(dim, eps)
         self.head = nn.Linear(dim, config.vocab_size, bias=False)
         init_weights(self, config.layers)
         if config.tie_embeddings:
