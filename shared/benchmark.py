@@ -23,7 +23,14 @@ SHAPES = ((1024, 1024, 1024), (2048, 2048, 2048), (4096, 256, 1024), (4096, 1024
 def interleaved(
     candidates: Mapping[str, Callable[[], float | None]], rounds: int, warmup: int = 1
 ) -> dict[str, float]:
-    """Median seconds of each candidate over `rounds` in which every one runs once.
+    """Median seconds of each candidate over `rounds` in which every one runs once."""
+    return {name: median(times) for name, times in turns(candidates, rounds, warmup).items()}
+
+
+def turns(
+    candidates: Mapping[str, Callable[[], float | None]], rounds: int, warmup: int = 1
+) -> dict[str, list[float]]:
+    """Seconds of each candidate in every round.
 
     A candidate may return its own seconds, to leave out its preparation.
     """
@@ -34,7 +41,7 @@ def interleaved(
             own = run()
             if turn >= warmup:
                 seconds[name].append(time.perf_counter() - start if own is None else own)
-    return {name: median(times) for name, times in seconds.items()}
+    return seconds
 
 
 def peer_package(name: str) -> Any:

@@ -152,6 +152,15 @@ METRICS = {
     "parameters": ("parameters", "How many numbers the model learned."),
     "sparsity": ("sparsity", "Share of the weights that are zero."),
     "size_mb": ("size", "Room that the weights take on disk."),
+    "multiply_adds": ("multiply-adds", "Products that one pass takes, in millions."),
+    "loss_difference": (
+        "difference of losses",
+        "How far the losses of several processes are from those of one, at most.",
+    ),
+    "weight_difference": (
+        "difference of weights",
+        "How far the weights of several processes end from those of one, at most.",
+    ),
     "flops": ("FLOPs", "Arithmetic operations of one pass."),
     "peak_memory_mb": ("peak memory", "The most memory that was in use at once."),
 }
@@ -159,6 +168,8 @@ METRICS = {
 # What a metric's name may begin or end with: how it is written, and what it adds to the meaning.
 BEGINNINGS = {
     "vqa_accuracy_": ("VQA accuracy", "Of the questions of one kind."),
+    "lm_": ("language model", ""),
+    "vision_": ("vision encoder", ""),
     "phase1_": ("phase 1's model after phase 2", "What learning more has cost."),
     "text_to_image_": ("text to picture", "Pictures are looked for by their words."),
     "image_to_text_": ("picture to text", "Words are looked for by their picture."),
@@ -201,8 +212,11 @@ BASELINES = {
     "blurred": ("blurred", "real pictures, blurred"),
     "real": ("real", "held-out real data, measured the same way"),
     "leave_one_out": ("leave one out", "one person's answer or caption against the others'"),
-    "eager": ("eager", "the uncompressed model in PyTorch"),
-    "onnx_fp32": ("ONNX fp32", "the uncompressed model in ONNX Runtime"),
+    "eager_fp32": ("eager fp32", "the whole model in PyTorch, as it was trained"),
+    "eager_bf16": ("eager bf16", "the whole model in PyTorch, in half of the bits"),
+    "ort_fp32": ("ONNX Runtime fp32", "the whole model in ONNX Runtime"),
+    "cut": ("cut", "what is left after pruning, before it learned again"),
+    "tolerance": ("tolerance", "what rounding may do"),
     "pocketsphinx": ("pocketsphinx", "an off-the-shelf recogniser on the same clips"),
     "whisper_tiny": ("Whisper tiny", "a large team's recogniser on the same clips"),
 }
@@ -219,7 +233,7 @@ def metric_meaning(name: str) -> str:
     """What a metric says, in a sentence or two; empty for unknown ones."""
     base, variants = _variants(name)
     meaning = METRICS.get(base, ("", ""))[1]
-    return " ".join([meaning, *(added for _, added in variants)]) if meaning else ""
+    return " ".join(filter(None, [meaning, *(added for _, added in variants)])) if meaning else ""
 
 
 def _variants(name: str) -> tuple[str, list[tuple[str, str]]]:

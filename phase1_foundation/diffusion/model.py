@@ -171,8 +171,12 @@ class DiffusionModel(nn.Module, Pretrained):
         guidance_scale: float,
         interval: tuple[float, float] = (0.0, 1.0),
         overshoot: float = 0.0,
+        predict: Predict | None = None,
     ) -> Denoiser:
-        """`guided` by what this model draws without a condition."""
+        """`guided` by what this model draws without a condition.
+
+        `predict` stands in for the network, e.g. the same one with fewer bits.
+        """
         if guidance_scale != 1 and not self.config.condition_dropout:
             raise VermeilError(
                 f"guidance {guidance_scale:g} needs a model that draws without a condition, and "
@@ -180,10 +184,10 @@ class DiffusionModel(nn.Module, Pretrained):
                 "guidance 1, or train with --condition_dropout 0.1",
             )
 
-        def predict(x: Pictures, t: Time, condition: Condition) -> Pictures:
+        def own(x: Pictures, t: Time, condition: Condition) -> Pictures:
             return self(x, t, condition.tokens, condition.mask)
 
-        empty = self.unconditional(condition)
+        empty, predict = self.unconditional(condition), predict or own
         return guided(predict, self.path, condition, empty, guidance_scale, interval, overshoot)
 
     @torch.inference_mode()
@@ -197,10 +201,11 @@ class DiffusionModel(nn.Module, Pretrained):
         guidance_scale: float = 1.5,
         interval: tuple[float, float] = (0.0, 1.0),
         overshoot: float = 0.0,
+        predict: Predict | None = None,
     ) -> Pictures:
         """Pictures in [-1, 1], one a row of the condition; row i is seeds[i]'s in any batch."""
         noise = torch.stack([self.noise(seed) for seed in seeds]).to(condition.tokens.device)
-        denoise = self.denoiser(condition, guidance_scale, interval, overshoot)
+        denoise = self.denoiser(condition, guidance_scale, interval, overshoot, predict)
         times = falling_times(self.path, steps, noise.device)
         return SOLVERS[solver](denoise, self.path, noise, times).clamp(-1, 1)
 

@@ -12,6 +12,7 @@ names are those that exports of `transformers` models have. P + T may not exceed
 """
 
 import warnings
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -19,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from phase1_foundation.language.export import llama_config
-from phase1_foundation.language.model import KVCache, LanguageModel
+from phase1_foundation.language.model import KVCache, LanguageModel, LanguageModelConfig
 from phase1_foundation.language.tokenizer import Tokenizer
 from shared.errors import VermeilError
 from shared.home import replacing
@@ -31,20 +32,10 @@ LARGEST_FILE = 2**31  # bytes, a limit of the protobuf format
 
 def export_onnx(folder: Path, out: Path) -> None:
     """Write model.onnx, Llama's config.json and the tokenizer of the language model in `folder`."""
-    if missing := [name for name in PACKAGES if find_spec(name) is None]:
-        raise VermeilError(
-            f"exporting to ONNX takes {' and '.join(missing)}, which this installation lacks",
-            'pip install -c constraints.txt -e ".[serve]"',
-        )
-    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-        raise VermeilError(f"{out} is no empty folder", "name a new folder with --out")
+    require_packages()
+    require_new(out)
     model, tokenizer = LanguageModel.from_pretrained(folder), Tokenizer.from_pretrained(folder)
-    size = sum(parameter.nbytes for parameter in model.parameters())
-    if size >= LARGEST_FILE:
-        raise VermeilError(
-            f"the weights take {size / 2**30:.1f} GiB, and an ONNX file holds less than 2",
-            "export with --to hf",
-        )
+    require_small(model)
     out.mkdir(parents=True, exist_ok=True)
     with replacing(out / "model.onnx") as temporary:
         write_graph(model, temporary)
@@ -52,14 +43,34 @@ def export_onnx(folder: Path, out: Path) -> None:
     llama_config(model, tokenizer).save_pretrained(out)
 
 
+def require_packages(*more: str) -> None:
+    """VermeilError unless the exporter's packages are there."""
+    if missing := [name for name in (*PACKAGES, *more) if find_spec(name) is None]:
+        raise VermeilError(
+            f"exporting to ONNX takes {' and '.join(missing)}, which this installation lacks",
+            "pip install -c constraints.txt -e .",
+        )
+
+
+def require_new(out: Path) -> None:
+    """VermeilError unless `out` can become a folder of new files."""
+    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+        raise VermeilError(f"{out} is no empty folder", "name a new folder with --out")
+
+
+def require_small(model: nn.Module) -> None:
+    """VermeilError where the weights do not fit into one file."""
+    size = sum(parameter.nbytes for parameter in model.parameters())
+    if size >= LARGEST_FILE:
+        raise VermeilError(
+            f"the weights take {size / 2**30:.1f} GiB, and an ONNX file holds less than 2",
+            "export with --to hf",
+        )
+
+
 def write_graph(model: LanguageModel, path: Path) -> None:
     """Trace the model with a past, and write the graph."""
-    from onnx_ir.passes.common import ClearMetadataAndDocStringPass
-
-    config = model.config
-    past = [
-        f"past_key_values.{i}.{part}" for i in range(config.layers) for part in ("key", "value")
-    ]
+    config, past = model.config, past_names(model.config)
     b, t, p = 2, 3, 4  # the example's sizes, which tell nothing: all three are free
     shape = (b, config.kv_heads, p, config.dim // config.heads)
     example = (
@@ -69,21 +80,64 @@ def write_graph(model: LanguageModel, path: Path) -> None:
         *(torch.zeros(shape) for _ in past),
     )
     tokens = {0: "batch", 1: "sequence"}
-    axes = (tokens, {0: "batch", 1: "total"}, tokens, ({0: "batch", 2: "past"},) * len(past))
+    axes = [tokens, {0: "batch", 1: "total"}, tokens, *({0: "batch", 2: "past"} for _ in past)]
+    names = ["input_ids", "attention_mask", "position_ids", *past]
+    present = [name.replace("past_key_values", "present") for name in past]
+    save_graph(
+        CachedModel(model), example, path, inputs=names, outputs=["logits", *present], axes=axes
+    )
+
+
+def past_names(config: LanguageModelConfig) -> list[str]:
+    """What the keys and values of every layer are called in a graph."""
+    return [
+        f"past_key_values.{i}.{part}" for i in range(config.layers) for part in ("key", "value")
+    ]
+
+
+def save_graph(
+    module: nn.Module,
+    example: tuple[Tensor, ...],
+    path: Path,
+    *,
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+    axes: Sequence[dict[int, str]],
+    opset: int | None = None,
+) -> None:
+    """Trace a module that takes and gives tensors, and write the graph.
+
+    `axes` names the free axes of each input. In the example they should be 2 or more: a tracer
+    takes 0 and 1 for constants. `opset` is the version of ONNX; None: what most runtimes read.
+    """
+    from onnx_ir.passes.common import ClearMetadataAndDocStringPass
+
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "# The axis name")  # says that the same name is the same
         program = torch.onnx.export(
-            CachedModel(model).eval(),
+            Called(module).eval(),
             example,
-            input_names=["input_ids", "attention_mask", "position_ids", *past],
-            output_names=["logits", *(n.replace("past_key_values", "present") for n in past)],
-            dynamic_shapes=axes,
+            input_names=inputs,
+            output_names=outputs,
+            dynamic_shapes=(tuple(axes),),
+            opset_version=opset,
             dynamo=True,  # the older exporter knows neither RMSNorm nor grouped queries
             verbose=False,
         )
     assert program is not None
     ClearMetadataAndDocStringPass()(program.model)  # source lines, with this machine's paths
     program.save(path, external_data=False)
+
+
+class Called(nn.Module):
+    """A module as a function of so many tensors, whatever its arguments are called."""
+
+    def __init__(self, module: nn.Module):
+        super().__init__()
+        self.module = module
+
+    def forward(self, *tensors: Tensor) -> Tensor | tuple[Tensor, ...]:
+        return self.module(*tensors)
 
 
 class CachedModel(nn.Module):

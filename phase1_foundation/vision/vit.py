@@ -134,7 +134,7 @@ class VisionTransformer(nn.Module, Pretrained):
     def encode(self, patches: Float[Tensor, "b n c"]) -> Float[Tensor, "b t c"]:
         """Last-layer states of the class token and of any embedded patches, in their order."""
         first = self.cls_token + self.pos_embed[:, :1]
-        x = torch.cat([first.expand(len(patches), -1, -1), patches], dim=1)  # (B, 1 + N, C)
+        x = torch.cat([first.expand(patches.shape[0], -1, -1), patches], dim=1)  # (B, 1 + N, C)
         for block in self.blocks:
             x = block(x)
         return self.norm(x)

@@ -98,7 +98,7 @@ class Resampler(nn.Module):
 
     def forward(self, x: Float[Tensor, "b n c"]) -> Float[Tensor, "b p d"]:
         n = self.queries.shape[1]
-        x = torch.cat([self.queries.expand(len(x), -1, -1), x], dim=1)  # (B, P + N, C)
+        x = torch.cat([self.queries.expand(x.shape[0], -1, -1), x], dim=1)  # (B, P + N, C)
         for block in self.blocks:
             x = block(x)
         return self.out(self.norm(x[:, :n]))
@@ -128,7 +128,7 @@ class VisionLanguageModel(nn.Module, Pretrained):
         self, pictures: Float[Tensor, "b 3 h w"], opening: Int[Tensor, " o"]
     ) -> Float[Tensor, "b p d"]:
         """What stands before the words: the tokens that open a turn, and the picture."""
-        embedded = self.language.embed(opening).expand(len(pictures), -1, -1)  # (B, O, D)
+        embedded = self.language.embed(opening).expand(pictures.shape[0], -1, -1)  # (B, O, D)
         seen = self.projector(self.vision.features(pictures)[:, 1:])  # (B, N, D)
         return torch.cat([embedded, seen.to(embedded.dtype)], dim=1)
 
@@ -215,13 +215,14 @@ def positions_of(segments: Int[Tensor, "b t"], prefix: int) -> Int[Tensor, "b 1 
     place = torch.arange(t, device=segments.device).expand(b, t)
     begins = F.pad(segments[:, 1:] != segments[:, :-1], (1, 0), value=True)
     start = torch.where(begins, place, 0).cummax(dim=1).values
+    within = torch.where(segments > 0, place - start, 0)  # padding can be longer than the context
     first = torch.arange(prefix, device=segments.device).expand(b, prefix)
-    return torch.cat([first, prefix + place - start], dim=1)[:, None]
+    return torch.cat([first, prefix + within], dim=1)[:, None]
 
 
 def mask_of(segments: Int[Tensor, "b t"], prefix: int) -> Bool[Tensor, "b 1 s s"]:
     """Who may look at whom: all at the prefix, words at the past of their own text."""
     same = segments[:, :, None] == segments[:, None, :]  # (B, T, T)
     text = F.pad(same.tril(), (prefix, 0), value=True)  # (B, T, P + T)
-    own = F.pad(text.new_ones(len(text), prefix, prefix), (0, segments.shape[1]))
+    own = F.pad(text.new_ones(text.shape[0], prefix, prefix), (0, segments.shape[1]))
     return torch.cat([own, text], dim=1)[:, None]

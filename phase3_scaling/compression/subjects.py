@@ -1,0 +1,301 @@
+"""The models that are made smaller or faster: each a function of tensors, and its task.
+
+Whatever is done to a model, what comes out is called with the same tensors. So one stopwatch and
+the task's own metric do for every variant of every model.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+import data
+from data.picture_batches import to_pixels, to_tensor
+from data.pictures import arrays
+from data.scene_words import captions
+from phase1_foundation.diffusion import evaluate as drawing
+from phase1_foundation.diffusion.model import Condition, DiffusionModel
+from phase1_foundation.language.model import LanguageModel
+from phase1_foundation.language.tokenizer import Tokenizer
+from phase1_foundation.train_diffusion import DiffusionTrainConfig
+from phase1_foundation.vision import encoders
+from phase1_foundation.vision.evaluate import apply
+from phase2_multimodal.talks import talks_of, to_measure
+from phase2_multimodal.text_to_image import draw as illustrating
+from phase2_multimodal.text_to_image.judge import Truth, judged, trained_judge
+from phase2_multimodal.text_to_image.model import TextToImageModel
+from phase2_multimodal.train_text_to_image import TextToImageTrainConfig, scenes_of
+from phase2_multimodal.vision_language.model import VisionLanguageModel
+from phase2_multimodal.vision_language.prompts import CAPTION, Prompter
+from shared.artifact import Artifact
+from shared.config import override
+from shared.errors import VermeilError
+from shared.metrics.caption import caption_scores
+from shared.metrics.image_evaluation import evaluate_pictures, reference_statistics
+from shared.metrics.intervals import Mean, mean_of, wilson
+from shared.metrics.text import score_documents
+
+Example = tuple[Tensor, ...]  # what a model is called with
+ROWS = 16  # of an example
+LONGEST_DOCUMENT = 8192  # characters of a test document that are scored
+LONGEST_CAPTION = 24  # tokens
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A trained model, examples of what it is called with, and how good it is at its task."""
+
+    name: str  # the step that made it
+    artifact: Artifact
+    model: nn.Module
+    examples: tuple[Example, ...]  # of ROWS rows each; rows may be fewer in use
+    unit: str  # of what one row is
+    metric: str
+    better: Literal["lower", "higher"]
+    protocol: str
+    quality: Callable[[nn.Module], Mean]  # of anything that is called as the model is
+
+    def rows(self, number: int) -> Example:
+        """The first rows of the first example."""
+        return tuple(part[:number] for part in self.examples[0])
+
+
+def language(artifact: Artifact, n: int = 8) -> Subject:
+    """A language model scoring text: tokens (B, T) -> logits (B, T, V)."""
+    model = LanguageModel.from_pretrained(artifact).eval()
+    tokenizer, context = Tokenizer.from_pretrained(artifact), model.config.context
+    text = data.load(artifact.manifest["config"]["data"])
+    tests = [document.text[:LONGEST_DOCUMENT] for document in text.documents("test")][:n]
+    held_out = [document.text for document in text.documents("validation")]
+    scored = [
+        (ids, len(words.encode()))
+        for ids, words in zip(tokenizer.encode_documents(tests), tests, strict=True)
+    ]
+    line = np.concatenate(tokenizer.encode_documents(held_out))[: 4 * ROWS * context]
+    windows = torch.from_numpy(line.astype(np.int64)).unflatten(0, (-1, context))  # (4 R, T)
+
+    def quality(module: nn.Module) -> Mean:
+        score = score_documents(
+            module, scored, context=context, stride=context // 2, batch_size=ROWS
+        )
+        low, high = score.bits_per_byte_interval or (None, None)
+        return Mean(score.bits_per_byte, low, high, score.bytes)
+
+    return Subject(
+        "lm", artifact, model, tuple((part,) for part in windows.split(ROWS)),
+        f"{context} tokens", "bits_per_byte", "lower", f"strided {context}/{context // 2}, the "
+        f"first {LONGEST_DOCUMENT:,} characters of {len(tests)} documents", quality,
+    )  # fmt: skip
+
+
+def vision(artifact: Artifact, n: int = 10_000) -> Subject:
+    """A vision encoder with the head it was trained with: pictures -> logits of the classes."""
+    config = artifact.manifest["config"]
+    model = encoders.load(artifact).eval()
+    if not model.config.classes:
+        raise VermeilError(
+            f"{artifact.id} has no head that names classes, so nothing says how good it is",
+            "vermeil train vision --objective supervised",
+        )
+    pictures = data.load_pictures(config["data"])
+    seen = to_tensor(np.array(arrays(pictures, "train", config["size"]).pixels[: 4 * ROWS]))
+    test = arrays(pictures, "test", config["size"])
+    test = test._replace(pixels=test.pixels[:n], labels=test.labels[:n])
+    labels = torch.from_numpy(test.labels)
+
+    def quality(module: nn.Module) -> Mean:
+        right = apply(module, test).argmax(dim=1).cpu() == labels
+        return Mean(right.float().mean().item(), *wilson(right), len(right))
+
+    return Subject(
+        "vision", artifact, model, tuple((part,) for part in seen.split(ROWS)), "picture",
+        "top_1_accuracy", "higher", f"{config['size']} px, the trained head", quality,
+    )  # fmt: skip
+
+
+class Captioner(nn.Module):
+    """Pictures (B, 3, H, W) and words (B, T) -> logits (B, T, V) of each next word."""
+
+    opening: Tensor
+
+    def __init__(self, model: VisionLanguageModel, opening: Int[Tensor, " o"]):
+        super().__init__()
+        self.model = model
+        self.register_buffer("opening", opening, persistent=False)
+
+    def forward(
+        self, pictures: Float[Tensor, "b 3 h w"], tokens: Int[Tensor, "b t"]
+    ) -> Float[Tensor, "b t v"]:
+        prefix = self.model.prefix(pictures, self.opening)
+        hidden = self.model.hidden_states(prefix, tokens, torch.ones_like(tokens))
+        return self.model.language.head(hidden)
+
+
+def caption(artifact: Artifact, n: int = 128) -> Subject:
+    """A captioner as one function; CIDEr of what it says greedily, without a cache."""
+    config = artifact.manifest["config"]
+    prompter = Prompter(Tokenizer.from_pretrained(artifact))
+    model = Captioner(VisionLanguageModel.from_pretrained(artifact), prompter.opening).eval()
+    talks = to_measure(data.load_pictures(config["data"]), "test", config["size"], n)
+    pictures = to_tensor(np.stack([talk.pixels for talk in talks]))
+    references = {str(i): talk.captions for i, talk in enumerate(talks)}
+    question = torch.tensor([prompter.question(CAPTION)])
+
+    def quality(module: nn.Module) -> Mean:
+        said = [
+            prompter.tokenizer.decode(ids).strip() or "."
+            for part in pictures.split(ROWS)
+            for ids in greedy(module, part, question, prompter.end)
+        ]
+        captions = {str(i): text for i, text in enumerate(said)}
+        return mean_of(caption_scores(captions, references, java=False).scores["cider_simple"].each)
+
+    train = talks_of(data.load_pictures(config["data"]), "train", config["size"])
+    seen = to_tensor(np.stack([train[number].pixels for number in range(4 * ROWS)]))
+    answers = torch.tensor(
+        [prompter.answer(train[number].captions[0])[:8] for number in range(4 * ROWS)]
+    )
+    words = torch.cat([question.expand(len(answers), -1), answers], dim=1)  # (4 R, T)
+    return Subject(
+        "caption", artifact, model,
+        tuple(zip(seen.split(ROWS), words.split(ROWS), strict=True)), "picture with a caption",
+        "cider_simple", "higher", f"{config['size']} px, greedy", quality,
+    )  # fmt: skip
+
+
+@torch.inference_mode()
+def greedy(
+    module: nn.Module, pictures: Float[Tensor, "b 3 h w"], question: Int[Tensor, "1 q"], end: int
+) -> list[list[int]]:
+    """The likeliest word after the other until all rows have ended."""
+    tokens = question.expand(len(pictures), -1)
+    asked = tokens.shape[1]
+    for _ in range(LONGEST_CAPTION):
+        following = module(pictures, tokens)[:, -1].argmax(dim=1, keepdim=True)
+        tokens = torch.cat([tokens, following], dim=1)
+        if (tokens[:, asked:] == end).any(dim=1).all():
+            break
+    said = tokens[:, asked:].tolist()
+    return [row[: row.index(end)] if end in row else row for row in said]
+
+
+def diffusion(artifact: Artifact, n: int = 256) -> Subject:
+    """One step of drawing: (x_t, t, tokens of the class) -> what the path asks for."""
+    config = override(DiffusionTrainConfig(), artifact.manifest["config"])
+    model = DiffusionModel.from_pretrained(artifact).eval()
+    train = arrays(data.load_pictures(config.data), "train", config.size)
+    network = drawing.NETWORKS["efficientnet_lite0"]()
+    real = reference_statistics(drawing.channels_first(train.pixels), network)
+    labels = torch.from_numpy(np.random.default_rng(0).choice(train.labels, n))
+
+    def quality(module: nn.Module) -> Mean:
+        def predict(x: Tensor, t: Tensor, condition: Condition) -> Tensor:
+            return module(x, t, condition.tokens)
+
+        drawn = [
+            to_pixels(model.draw(model.condition(part), seeds=range(start, start + len(part)),
+                                 predict=predict, **config.drawing))
+            for start, part in zip(range(0, n, 64), labels.split(64), strict=True)
+        ]  # fmt: skip
+        pictures = drawing.channels_first(np.concatenate(drawn))
+        score = evaluate_pictures(pictures, real)["kid_efficientnet_lite0"]
+        return Mean(score.value, score.low, score.high, score.n)
+
+    examples = []
+    for start in range(0, 4 * ROWS, ROWS):
+        clean = to_tensor(np.array(train.pixels[start : start + ROWS]))
+        t = torch.linspace(0.05, 0.95, ROWS)
+        noise = torch.randn(clean.shape, generator=torch.Generator().manual_seed(start))
+        tokens = model.condition(torch.from_numpy(train.labels[start : start + ROWS])).tokens
+        examples.append((model.path.noisy(clean, noise, t), t, tokens.detach()))
+    return Subject(
+        "diffusion", artifact, model, tuple(examples), "step of a picture",
+        "kid_efficientnet_lite0", "lower",
+        f"{config.solver}, {config.sampler_steps} steps, guidance {config.guidance_scale:g}",
+        quality,
+    )  # fmt: skip
+
+
+class Illustrator(nn.Module):
+    """One step of drawing a prompt, as a function of tensors alone."""
+
+    def __init__(self, model: TextToImageModel):
+        super().__init__()
+        self.model = model
+
+    def forward(
+        self, x_t: Float[Tensor, "b 3 h w"], t: Float[Tensor, " b"],
+        tokens: Float[Tensor, "b s d"], mask: Bool[Tensor, "b s"],
+    ) -> Float[Tensor, "b 3 h w"]:  # fmt: skip
+        return self.model(x_t, t, Condition(tokens, mask))
+
+
+def text_to_image(artifact: Artifact, n: int = 128) -> Subject:
+    """One step of drawing what a prompt asks for: (x_t, t, states of the words, mask)."""
+    config = override(TextToImageTrainConfig(), artifact.manifest["config"])
+    if config.data != "scenes":
+        raise VermeilError(f"{artifact.id} draws {config.data}, and the judge knows scenes alone",
+                           "vermeil train text_to_image tiny")  # fmt: skip
+    model, prompts = illustrating.load(artifact.folder, "cpu")
+    model.eval()
+    scenes = scenes_of(config)
+    judge = trained_judge(scenes, config.judge_steps)
+    shown = [scenes.scene("test", number) for number in range(n)]
+    asked, truth = [captions(scene)[0] for scene in shown], Truth.of(shown, scenes.names)
+
+    def quality(module: nn.Module) -> Mean:
+        def predict(x: Tensor, t: Tensor, condition: Condition) -> Tensor:
+            return module(x, t, condition.tokens, condition.mask)
+
+        drawn = [
+            to_pixels(illustrating.draw(model, prompts, asked[start : start + 64],
+                                        seeds=range(start, min(start + 64, n)), predict=predict,
+                                        **config.drawing))
+            for start in range(0, n, 64)
+        ]  # fmt: skip
+        right = judged(judge, np.concatenate(drawn), truth).things
+        return Mean(right.float().mean().item(), *wilson(right), len(right))
+
+    examples = []
+    for start in range(0, 4 * ROWS, ROWS):
+        some = [scenes.scene("train", number) for number in range(start, start + ROWS)]
+        clean = to_tensor(np.stack([scenes.render(scene) for scene in some]))
+        t = torch.linspace(0.05, 0.95, ROWS)
+        noise = torch.randn(clean.shape, generator=torch.Generator().manual_seed(start))
+        with torch.no_grad():
+            text = model.read(prompts([captions(scene)[0] for scene in some]))
+        assert text.mask is not None
+        examples.append((model.diffusion.path.noisy(clean, noise, t), t, text.tokens, text.mask))
+    return Subject(
+        "text_to_image", artifact, Illustrator(model).eval(), tuple(examples), "step of a picture",
+        "object_accuracy", "higher",
+        f"judged; {config.solver}, {config.sampler_steps} steps, guidance "
+        f"{config.guidance_scale:g}",
+        quality,
+    )  # fmt: skip
+
+
+SUBJECTS: dict[str, Callable[..., Subject]] = {
+    "lm": language,
+    "vision": vision,
+    "caption": caption,
+    "diffusion": diffusion,
+    "text_to_image": text_to_image,
+}
+
+
+def subjects(names: Sequence[str], preset: str) -> list[partial[Subject]]:
+    """Those of a preset by name, still to be loaded; VermeilError for a name that is none."""
+    from shared.artifact import find
+    from shared.errors import nearest
+
+    for name in names:
+        if name not in SUBJECTS:
+            raise VermeilError(f"'{name}' is not among what can be compressed",
+                               nearest(name, [*SUBJECTS]))  # fmt: skip
+    return [partial(SUBJECTS[name], find(f"{name}@{preset}")) for name in names]
