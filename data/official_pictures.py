@@ -159,7 +159,7 @@ class OfficialPictures(PictureData):
             raise VermeilError(
                 f"{self.root} has {len(train)} picture(s) of {self.title} to divide, at least "
                 f"{len(SPLITS)} are needed",
-                "bring more",
+                f"passed over: {self.dropped}" if self.dropped.counts else "bring more",
             )
         census = Census()
         for entry in train:

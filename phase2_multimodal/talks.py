@@ -3,7 +3,6 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Protocol, TypeVar, runtime_checkable
 
 import numpy as np
@@ -78,15 +77,15 @@ class SceneTalk:
     scenes: Scenes
     scene: Scene
 
-    @cached_property
+    @property
     def pixels(self) -> np.ndarray:
         return self.scenes.render(self.scene)
 
-    @cached_property
+    @property
     def captions(self) -> tuple[str, ...]:
         return captions(self.scene)
 
-    @cached_property
+    @property
     def questions(self) -> tuple[VisualQuestion, ...]:
         return tuple(self.scenes.asked(self.scene))
 

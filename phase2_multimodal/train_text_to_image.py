@@ -1,15 +1,17 @@
 """Teach phase 1's diffusion model to listen to phase 1's language model: it draws what you say.
 
-Each block of the diffusion model looks at the words of a caption from now on. Drawings are judged
-by a network that learned from real pictures alone, beside the same drawings for other prompts.
+Each block of the diffusion model looks at the words of a caption from now on. Drawings of scenes
+are judged by a network that learned from real pictures alone, beside the same drawings for other
+prompts; drawings of any other pictures by their distance from real ones and by CLIP score.
 """
 
 import sys
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from phase1_foundation.train_diffusion import NETWORKS
 from shared.config import Choice, Preset, option
-from shared.errors import VermeilError
+from shared.errors import VermeilError, nearest
 from shared.step import Inputs, Run, Step
 from shared.train_config import TrainConfig
 
@@ -18,14 +20,15 @@ from shared.train_config import TrainConfig
 class TextToImageTrainConfig(TrainConfig):
     """What the model is made of, what it learns to draw, how it is trained and measured."""
 
-    data: Literal["scenes"] = option("scenes", "generated scenes with captions")
+    data: str = option("scenes", "a data set of pictures with texts, or READER@PLACE")
+    loader: Literal["torch", "dali"] = option("torch", "dali: picture files decoded on the GPU")
     lm: str = option("", "artifact of the language model; by default the preset's own")
     diffusion: str = option("", "artifact of the diffusion model; by default the preset's own")
     text_encoder: Literal["lm", "bytes"] = option("lm", "bytes: a small reader, trained along")
     longest: int = option(128, "tokens of a prompt, or bytes", low=8)
     size: int = option(32, "pixels a side, a multiple of the diffusion model's", low=8)
-    concepts: int = option(16, "different things that scenes show; 0: all 64", low=0)
-    most: int = option(1, "things in a scene", low=1, high=3)
+    concepts: int = option(16, "of scenes: different things they show; 0: all 64", low=0)
+    most: int = option(1, "of scenes: things in one", low=1, high=3)
     optimizer: Literal["adamw", "muon"] = option("muon", "muon: for hidden matrices")
     learning_rate: float = option(4e-3, "AdamW's peak learning rate", low=0)
     muon_learning_rate: float = option(0.02, "Muon's peak learning rate", low=0)
@@ -34,9 +37,15 @@ class TextToImageTrainConfig(TrainConfig):
     ema: float = option(0.99, "decay of the moving average of weights; 0 keeps none", low=0, high=1)
     condition_dropout: float = option(0.1, "share of prompts left out in training", low=0, high=1)
     shift: float = option(3.0, "of times towards noise; larger pictures need more", low=0.1)
-    validation_pictures: int = option(128, "validation scenes used in training", low=1)
+    validation_pictures: int = option(128, "validation pictures used in training", low=1)
     pictures: int = option(192, "pictures drawn to be measured", low=48)
-    judge_steps: int = option(240, "training steps of the judge of drawings", low=2)
+    networks: tuple[str, ...] = option(
+        ("efficientnet_lite0",), f"that KID looks through: {', '.join(NETWORKS)}"
+    )
+    judge_steps: int = option(240, "of scenes: training steps of the judge", low=2)
+    clip_model: str = option(
+        "", "artifact for CLIP score: alignment@...; by default one trained on the same data"
+    )
     solver: Literal["euler", "heun", "dpm"] = option("dpm", "how pictures are drawn")
     sampler_steps: int = option(10, "steps in which they are drawn", low=1)
     guidance_scale: float = option(2.5, "1: none; more: clearer and less varied", low=0)
@@ -70,6 +79,22 @@ class TextToImageTrainConfig(TrainConfig):
                 f"--text_encoder bytes reads without a language model, but --lm is {self.lm}",
                 "leave out one of them",
             )
+        for network in self.networks:
+            if network not in NETWORKS:
+                raise VermeilError(f"there is no network '{network}'", nearest(network, NETWORKS))
+        self._check_loader()
+
+    def _check_loader(self) -> None:
+        if self.loader == "dali" and self.data == "scenes":
+            raise VermeilError(
+                "scenes are generated, there are no files for DALI to read", "--loader torch"
+            )
+        if self.loader == "dali" and self.workers:
+            raise VermeilError(
+                f"DALI has threads of its own, and --workers {self.workers} would start it in as "
+                "many processes",
+                "--workers 0",
+            )
 
 
 DAY = "2026-11-22"  # of the recorded runs
@@ -91,7 +116,7 @@ PRESETS = {
         TextToImageTrainConfig(
             most=2, steps=4500, batch_size=64, ema=0.999, warmup=200, pictures=512,
             judge_steps=1500, sampler_steps=20, validate_every=500, checkpoint_every=250,
-            sample_every=1000, compile=True,
+            sample_every=1000, compile=True, networks=("inception_v3", "efficientnet_lite0"),
         ),
         "2 hours", "one thing or two, not measured", seconds=7200, memory_gb=4, disk_mb=300,
     ),
@@ -100,6 +125,7 @@ PRESETS = {
             size=64, most=3, concepts=0, shift=4.0, steps=60_000, batch_size=512, ema=0.9999,
             warmup=500, pictures=5000, judge_steps=4000, sampler_steps=20, validate_every=1000,
             checkpoint_every=1000, sample_every=5000, compile=True, workers=16,
+            networks=("inception_v3",),
         ),
         "3 h on one large GPU", "64 pixels, not measured", memory_gb=40, disk_mb=4000,
     ),
@@ -108,7 +134,7 @@ PRESETS = {
             size=128, most=3, concepts=0, shift=6.0, steps=200_000, batch_size=1024, ema=0.9999,
             warmup=2000, optimizer="adamw", learning_rate=4e-4, pictures=10_000, judge_steps=8000,
             sampler_steps=20, validate_every=2000, checkpoint_every=1000, sample_every=10_000,
-            compile=True, workers=16,
+            compile=True, workers=16, networks=("inception_v3",),
         ),
         "3 days on 8 large GPUs", "128 pixels, not measured", memory_gb=70, disk_mb=20_000,
     ),
@@ -123,53 +149,56 @@ def scenes_of(config: TextToImageTrainConfig):
     return Scenes(config=shape)
 
 
-def inputs(choice: Choice[TextToImageTrainConfig]) -> Inputs:
-    """The diffusion model, the language model where it is the reader, and the scenes."""
-    from shared.artifact import find
+def pictures_of(config: TextToImageTrainConfig):
+    """The pictures that a configuration asks for."""
+    import data
 
-    config, parents = choice.config, []
-    wanted = {"diffusion": config.diffusion, "lm": config.lm}
-    if config.text_encoder == "bytes":
-        del wanted["lm"]
-    for step, name in wanted.items():
-        parent = find(name or f"{step}@{choice.preset}")
-        if parent.manifest["step"] != step:
-            raise VermeilError(
-                f"--{step} {name} is a {parent.manifest['step']}, not a {step}",
-                f"vermeil train {step} {choice.preset}",
-            )
-        parents.append(parent)
-    return Inputs(parents=tuple(parents), data=(scenes_of(config),))
+    return scenes_of(config) if config.data == "scenes" else data.load_pictures(config.data)
+
+
+def inputs(choice: Choice[TextToImageTrainConfig]) -> Inputs:
+    """The diffusion model, the language model where it is the reader, and the pictures."""
+    from phase2_multimodal.parents import parent
+
+    config, preset = choice.config, choice.preset
+    parents = [parent("diffusion", config.diffusion, preset, "diffusion")]
+    if config.text_encoder == "lm":
+        parents.append(parent("lm", config.lm, preset, "lm"))
+    if config.clip_model:  # it measures, nothing is built on it
+        parent("clip_model", config.clip_model, preset, "alignment")
+    if config.loader == "dali":
+        from data.dali import gpu
+
+        gpu()
+    return Inputs(parents=tuple(parents), data=(pictures_of(config),))
 
 
 def main(run: Run, engine=None):
     """Put phase 1's two models together, train, draw, have the drawings judged, publish."""
     from phase1_foundation.language.tokenizer import Tokenizer
-    from phase2_multimodal.text_to_image import evaluate, reuse
+    from phase2_multimodal.text_to_image import batches, evaluate, reuse
     from phase2_multimodal.text_to_image.draw import Artist
-    from phase2_multimodal.text_to_image.objective import (
-        DenoiseByPrompt,
-        SamplesInTraining,
-        SceneBatches,
-        validation_batches,
-    )
+    from phase2_multimodal.text_to_image.objective import DenoiseByPrompt, SamplesInTraining
     from phase2_multimodal.text_to_image.prompts import Prompts
+    from phase2_multimodal.text_to_image.subject import Subject
     from shared import hardware, reference
     from shared.training import fit, seed_everything
 
-    config, (scenes,) = run.config, run.inputs.data
+    config, (pictures,) = run.config, run.inputs.data
     diffusion, *readers = run.inputs.parents
     lm = readers[0] if readers else None
     tokenizer = Tokenizer.from_pretrained(lm) if lm else None
     seed_everything(config.seed)
     model, tensors = reuse.made_of(diffusion, lm, config)
     prompts = Prompts.of(model.config, tokenizer)
-    validation = validation_batches(scenes, prompts, config)
+    train = batches.training_batches(pictures, prompts, config)
+    validation = batches.validation_batches(pictures, prompts, config)
     losses = reuse.first_losses(model, config, validation)
-    samples = SamplesInTraining(Artist(model, prompts, config, "fp32"), scenes, run.folder)
+    asked = batches.held_out_prompts(pictures, prompts, config.size, SamplesInTraining.PICTURES)
+    samples = SamplesInTraining(Artist(model, prompts, config, "fp32"), asked, run.folder)
     history = fit(
         DenoiseByPrompt(model, config),
-        SceneBatches(scenes, prompts, config.batch_size, config.seed),
+        train,
         validation,
         folder=run.folder,
         name="text_to_image",
@@ -179,7 +208,7 @@ def main(run: Run, engine=None):
         engine=engine,
     )
     draw = Artist(model, prompts, config, history.precision)
-    subject = evaluate.Subject(draw, scenes, run.id, run.choice.preset)
+    subject = Subject(draw, pictures, run.id, run.choice.preset)
     measured = evaluate.measure(subject, diffusion)
     curve, verdict = reference.compare(run, history)
     found = run.results(

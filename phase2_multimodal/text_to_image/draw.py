@@ -9,7 +9,7 @@ import torch
 from jaxtyping import UInt8
 
 from data.picture_batches import to_pixels
-from phase1_foundation.diffusion.model import Condition, guided
+from phase1_foundation.diffusion.model import Condition, Predict, guided
 from phase1_foundation.diffusion.paths import Pictures
 from phase1_foundation.diffusion.samplers import SOLVERS, falling_times
 from phase1_foundation.language.tokenizer import Tokenizer
@@ -32,11 +32,13 @@ def draw(
     steps: int = 20,
     solver: Literal["euler", "heun", "dpm"] = "dpm",
     overshoot: float = 0.0,
+    predict: Predict | None = None,
 ) -> Pictures:
     """Pictures (B, 3, size, size) in [-1, 1], one a prompt; row i is seeds[i]'s in any batch.
 
     Guidance leads away from what the negative prompt would draw; an empty one is what the model
-    draws unasked. VermeilError for a prompt that is too long.
+    draws unasked. `predict` stands in for the network, e.g. the same one with fewer bits.
+    VermeilError for a prompt that is too long.
     """
     if guidance_scale != 1 and not model.config.condition_dropout:
         raise VermeilError(
@@ -46,7 +48,8 @@ def draw(
         )
     diffusion, device = model.diffusion, model.empty.device
     wanted, unwanted = conditions(model, prompts, asked, negative_prompt)
-    denoise = guided(model, diffusion.path, wanted, unwanted, guidance_scale, overshoot=overshoot)
+    denoise = guided(predict or model, diffusion.path, wanted, unwanted, guidance_scale,
+                     overshoot=overshoot)  # fmt: skip
     noise = torch.stack([diffusion.noise(seed) for seed in seeds]).to(device)
     times = model.shifted(falling_times(diffusion.path, steps, device))
     return SOLVERS[solver](denoise, diffusion.path, noise, times).clamp(-1, 1)

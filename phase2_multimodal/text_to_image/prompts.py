@@ -1,5 +1,6 @@
 """Prompts as numbers: tokens of the language model, or bytes."""
 
+from bisect import bisect
 from collections.abc import Callable, Sequence
 
 import torch
@@ -25,6 +26,13 @@ class Prompts:
         if tokenizer is None:
             return cls(lambda text: [BEGIN, *text.encode()], config.longest, "bytes")
         return cls(lambda text: [tokenizer.bos, *tokenizer.encode(text)], config.longest, "tokens")
+
+    def shortened(self, text: str) -> str:
+        """The beginning of a text that is longer than the model takes, words left whole."""
+        if len(self.encode(text)) <= self.longest:
+            return text
+        fits = bisect(range(1, len(text)), self.longest, key=lambda n: len(self.encode(text[:n])))
+        return text[:fits].rpartition(" ")[0] or text[:fits]  # there may be no spaces: 一只狗
 
     def __call__(self, prompts: Sequence[str]) -> Int[Tensor, "b s"]:
         """Rows padded on the right; VermeilError for a prompt that is too long, or no Unicode."""

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from phase2_multimodal.text_to_image import evaluate
+from phase2_multimodal.text_to_image import evaluate, evaluate_scenes
 from phase2_multimodal.text_to_image.draw import Artist
-from phase2_multimodal.text_to_image.evaluate import Subject
 from phase2_multimodal.text_to_image.judge import Verdict
+from phase2_multimodal.text_to_image.subject import Subject, guidance_sheets
 from phase2_multimodal.train_text_to_image import TextToImageTrainConfig
 
 
@@ -25,7 +25,7 @@ def subject(trained, read, scenes) -> Subject:
 
 
 def test_a_trusted_judge_speaks(subject):
-    rows = evaluate.accuracies(
+    rows = evaluate_scenes.accuracies(
         subject, "test", verdict(0.9, 0.4), verdict(0.2, 0.1), verdict(1.0, 0.98)
     )
     thing, ground = rows
@@ -40,11 +40,11 @@ def test_a_trusted_judge_speaks(subject):
 
 @pytest.mark.parametrize("trust", [verdict(1.0, 0.965), verdict(0.965, 1.0)])
 def test_a_judge_that_is_often_wrong_about_real_pictures_does_not(subject, trust):
-    rows = evaluate.accuracies(subject, "test", verdict(1.0, 1.0), verdict(0.2, 0.1), trust)
+    rows = evaluate_scenes.accuracies(subject, "test", verdict(1.0, 1.0), verdict(0.2, 0.1), trust)
     for row in rows:
         assert row.value is None and row.low is None
         assert row.note == "the judge names 96.5% of real pictures right, 97% are asked for"
-    assert evaluate.judge_row(subject, "test", trust).value == pytest.approx(0.965)
+    assert evaluate_scenes.judge_row(subject, "test", trust).value == pytest.approx(0.965)
 
 
 def test_without_phase_1_s_model_its_kid_is_not_available(subject):
@@ -55,16 +55,16 @@ def test_without_phase_1_s_model_its_kid_is_not_available(subject):
 def test_failures_are_shown_as_such():
     drawn = np.zeros((3, 8, 8, 3), np.uint8)
     found = Verdict(torch.tensor([True, False, False]), torch.tensor([True, True, False]))
-    shown = evaluate.prompts_and_drawings(["a", "b", "c"], drawn, found)["items"]
+    shown = evaluate_scenes.prompts_and_drawings(["a", "b", "c"], drawn, found)["items"]
     labels = [item["label"] for item in shown]
     assert labels == ["a", "b (missed: ground)", "c (missed: ground, thing)"]
 
 
 def test_guidance_is_shown_where_the_model_can_be_guided(subject, trained, monkeypatch):
     asked = ["a dog on red"] * 2
-    whole = evaluate.guidance_sheets(subject.draw, asked)["items"]
+    whole = guidance_sheets(subject.draw, asked)["items"]
     assert [item["label"] for item in whole] == ["guidance 1", "guidance 3", "guidance 6"]
     subject.draw.model = trained(condition_dropout=0.0)
     subject.draw.config = dataclasses.replace(subject.draw.config, guidance_scale=1.0)
-    [alone] = evaluate.guidance_sheets(subject.draw, asked)["items"]
+    [alone] = guidance_sheets(subject.draw, asked)["items"]
     assert alone["label"] == "guidance 1"

@@ -1,54 +1,14 @@
-"""Batches by step, and prompts that are left out."""
+"""The loss, at which times, and prompts that are left out."""
 
 import pytest
 import torch
 
-from data.scene_words import captions
-from phase2_multimodal.text_to_image.objective import DenoiseByPrompt, SceneBatches
+from phase2_multimodal.text_to_image.objective import DenoiseByPrompt
 from phase2_multimodal.train_text_to_image import TextToImageTrainConfig
 from shared.optim import make_optimizer
 
 
-@pytest.fixture
-def batches(scenes, read) -> SceneBatches:
-    return SceneBatches(scenes, read, batch_size=4, seed=3)
-
-
-def test_a_batch_depends_on_seed_and_step_alone(batches, scenes, read):
-    pixels, tokens = batches.rows(5, slice(0, 4))
-    assert pixels.shape == (4, 3, 16, 16) and pixels.abs().max() <= 1
-    again = SceneBatches(scenes, read, batch_size=4, seed=3)
-    half, words = again.rows(5, slice(2, 4))
-    assert torch.equal(half, pixels[2:])
-    assert (
-        torch.equal(words, tokens[2:, : words.shape[1]]) and not tokens[2:, words.shape[1] :].any()
-    )
-    for other in (
-        batches.rows(6, slice(0, 4)),
-        SceneBatches(scenes, read, 4, 4).rows(5, slice(0, 4)),
-    ):
-        assert not torch.equal(other[0], pixels)
-
-
-def test_words_are_the_picture_s_own(batches, scenes, words):
-    which = []
-    for step in range(4):
-        _, tokens = batches.rows(step, slice(0, 4))
-        for row, number in zip(tokens.tolist(), range(4 * step, 4 * step + 4), strict=True):
-            scene = scenes.scene("train", (batches.first + number) % scenes.length("train"))
-            which.append(captions(scene).index(words.decode(row)))
-    assert len(set(which)) > 2  # and not always the same one
-
-
-def test_all_scenes_come_once_before_any_comes_again(scenes, read):
-    few = type(scenes)(config=type(scenes.config)(size=16, concepts=2, most=1, train=8))
-    batches = SceneBatches(few, read, 4, 0)
-    pictures = torch.cat([batches.rows(step, slice(0, 4))[0] for step in (0, 1)])
-    assert len(torch.unique(pictures.flatten(1), dim=0)) == 8
-    assert torch.equal(batches.rows(2, slice(0, 4))[0], pictures[:4])
-
-
-def test_a_new_model_s_loss_is_the_target_s_size(make, scenes, read):
+def test_a_new_model_s_loss_is_the_target_s_size(make, read):
     """It answers 0, so its error is the mean square of noise - x: 1 + that of the pictures."""
     model = type(make())(make().config)
     objective = DenoiseByPrompt(model, TextToImageTrainConfig())

@@ -7,7 +7,7 @@ from data.scenes import SceneConfig, Scenes
 from phase1_foundation.diffusion.model import DiffusionConfig, DiffusionModel
 from phase1_foundation.language.model import LanguageModel
 from phase2_multimodal.text_to_image import reuse
-from phase2_multimodal.text_to_image.objective import SceneBatches
+from phase2_multimodal.text_to_image.batches import SceneBatches
 from phase2_multimodal.text_to_image.prompts import Prompts
 from phase2_multimodal.train_text_to_image import TextToImageTrainConfig
 from shared.artifact import Artifact, publish

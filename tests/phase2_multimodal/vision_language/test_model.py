@@ -37,9 +37,9 @@ def test_the_mask_by_hand():
 
 
 def test_positions_by_hand():
-    segments = torch.tensor([[1, 1, 1, 2, 2, 0], [1, 2, 2, 2, 3, 3]])
-    assert positions_of(segments, 2)[:, 0].tolist() == [
-        [0, 1, 2, 3, 4, 2, 3, 2], [0, 1, 2, 2, 3, 4, 2, 3]]  # fmt: skip
+    segments = torch.tensor([[1, 1, 1, 2, 0, 0], [1, 2, 2, 2, 3, 3]])
+    assert positions_of(segments, 2)[:, 0].tolist() == [  # padding stays where it is, however long
+        [0, 1, 2, 3, 4, 2, 2, 2], [0, 1, 2, 2, 3, 4, 2, 3]]  # fmt: skip
 
 
 def test_what_depends_on_what(model, prompter):
