@@ -28,18 +28,23 @@ STEPS = {  # the curriculum in order: name -> the module that defines STEP
     "caption": "phase2_multimodal.train_caption",
     "vqa": "phase2_multimodal.train_vqa",
     "text_to_image": "phase2_multimodal.train_text_to_image",
+    "scaling": "phase3_scaling.train_scaling",
+    "quantize": "phase3_scaling.train_quantize",
+    "prune": "phase3_scaling.train_prune",
 }
 WALK = tuple(STEPS)  # `vermeil run`: steps whose tiny beats its floors
 COMMANDS = {  # name -> what it does, and how it is called
     "run": ("walk every step that is not done yet", "run [smoke|tiny|small|base|large]"),
     "train": ("make one step's artifact", "train STEP [PRESET] [--key value ...]"),
     "eval": ("measure an artifact again", "eval lm|diffusion|vision|caption|..."),
-    "bench": ("time it beside its peers", "bench lm|diffusion|pictures|..."),
+    "bench": ("time it beside its peers", "bench lm|diffusion|scaling|compress|..."),
     "sample": ("write or draw with a trained model", 'sample lm "She had been"'),
     "caption": ("say what a picture shows", "caption PICTURE.png"),
     "ask": ("answer a question about a picture", 'ask PICTURE.png "what is it?"'),
     "draw": ("draw what words say", 'draw "a dog on blue" --out dog.png'),
     "export": ("take a model elsewhere", "export lm --to hf --out DIR"),
+    "plan": ("memory, time and cost of a training", "plan --gpus 8 --params 1e9 --tokens 2e10"),
+    "submit": ("train on a cluster", "submit slurm|kubernetes -- train lm base"),
     "data": ("data sets: list, prepare, show", "data list"),
     "report": ("results as JSON, Markdown and one HTML page", "report"),
     "doctor": ("check this machine and this installation", "doctor"),
@@ -72,6 +77,8 @@ def run(arguments: list[str]) -> None:
     if "--help" not in arguments and "--dry-run" not in arguments:
         print('\nnext: vermeil sample lm "The people"')
         print("      vermeil sample diffusion --class flags --grid flags.png")
+        print('      vermeil draw "a star at the top right with purple behind" --out star.png')
+        print('      vermeil ask star.png "what color is the background?"')
 
 
 TRAIN_HELP = f"""usage: vermeil train STEP [PRESET] [--config FILE] [--key value ...] [engine]
@@ -79,8 +86,12 @@ TRAIN_HELP = f"""usage: vermeil train STEP [PRESET] [--config FILE] [--key value
 steps: {" ".join(STEPS)}; `vermeil train STEP --help` shows a step's presets and keys
 
 engine
-  --strategy single|ddp   one process, or data parallel
-  --processes N           how many processes to start (or start them yourself with torchrun)"""
+  --strategy NAME         single (one process), ddp, fsdp, deepspeed_zero1|2|3, horovod
+  --processes N           how many processes to start here (or start them yourself: torchrun
+                          -m vermeil train ..., deepspeed --module vermeil, srun)
+  --restarts N            how often a process that died is started again, from the checkpoint
+  --offload [parameters]  DeepSpeed: a GPU's optimizer (and parameters) in its CPU's memory
+  --deepspeed_config FILE DeepSpeed: your own JSON"""
 
 
 def train(arguments: list[str]) -> None:
@@ -185,6 +196,8 @@ RUNS = {
             "pictures": "data.loading_bench",
             "shakespeare": "phase1_foundation.language.shakespeare",
             "tokenizer": "phase1_foundation.language.tokenizer_study",
+            "scaling": "phase3_scaling.distributed.bench",
+            "compress": "phase3_scaling.compression.bench",
         },
     ),
     "sample": for_step(
@@ -194,10 +207,21 @@ RUNS = {
             "diffusion": "phase1_foundation.diffusion.commands",
         },
     ),
-    "export": for_step("export", {"lm": "phase1_foundation.language.commands"}),
+    "export": for_step(
+        "export",
+        {
+            "lm": "phase1_foundation.language.commands",
+            **dict.fromkeys(
+                ("vision", "diffusion", "caption", "vqa"),
+                "phase3_scaling.compression.onnx_graphs",
+            ),
+        },
+    ),
     "caption": plain("caption", "phase2_multimodal.vision_language.commands"),
     "ask": plain("ask", "phase2_multimodal.vision_language.commands"),
     "draw": plain("draw", "phase2_multimodal.text_to_image.commands"),
+    "plan": plain("plan", "phase3_scaling.distributed.plan"),
+    "submit": plain("submit", "phase3_scaling.distributed.submit"),
     "data": data,
     "report": report,
     "doctor": doctor,

@@ -4,7 +4,7 @@ import shutil
 import time
 from collections.abc import Sequence
 
-from shared.charts import duration
+from shared.charts import duration, number
 from shared.config import Choice, Preset, find_preset
 from shared.errors import VermeilError
 from shared.hardware import cores, cpu_name
@@ -84,8 +84,8 @@ def walk(steps: Sequence[Step], choices: Sequence[Choice]) -> None:
         f"vermeil run {preset}: {len(steps)} steps; here {cores()} cores, {cpu_name()}", flush=True
     )
     found: list[Results] = []
-    for number, (step, choice) in enumerate(zip(steps, choices, strict=True), 1):
-        place = f"[{number}/{len(steps)}]"
+    for nth, (step, choice) in enumerate(zip(steps, choices, strict=True), 1):
+        place = f"[{nth}/{len(steps)}]"
         artifact = finished(step, choice)
         took = "done before"
         if artifact is None:
@@ -116,8 +116,8 @@ def sentence(row: Row) -> str:
     """A row in words: value, unit and floor."""
     if row.value is None:
         return f"{row.metric} not available: {row.note}"
-    text = f"{row.metric} {row.value:.3f} {row.unit}"
+    text = f"{row.metric} {number(row.value, 3)} {row.unit}"
     floor = strongest_floor(row)
     if floor:
-        text += f" ({'beats' if beats_floor(row) else 'behind'} {floor[0]} {floor[1]:.3f})"
+        text += f" ({'beats' if beats_floor(row) else 'behind'} {floor[0]} {number(floor[1], 3)})"
     return text
