@@ -80,7 +80,7 @@ class TextToImageModel(nn.Module, Pretrained):
     def forward(self, x_t: Pictures, t: Time, text: Condition) -> Pictures:
         """The path's prediction at noisy pictures x_t; of phase 1's classes none is asked for."""
         seen, time = self.enlarging.seen(x_t, t)
-        null = Condition(self.diffusion.null.expand(len(x_t), 1, -1))
+        null = Condition(self.diffusion.null.expand(x_t.shape[0], 1, -1))
         vector = self.diffusion.vector(time, null) + self.pooled(text.mean())
         output = self.diffusion.network(
             seen, vector=vector, tokens=null.tokens, mask=None, text=text

@@ -43,9 +43,10 @@ def text(subject: Subject, found: list[pareto.Measurement]) -> str:
     whole = next(one for one in found if one.variant == pareto.REFERENCE)
     beaten = pareto.dominated(found, subject.better == "lower")
     lines = [
-        f"{subject.name}: {subject.artifact.id}, {subject.metric} ({subject.better} is better)",
-        f"{'variant':<20}{'MB':>8}{'p50 ms':>9}{'p95 ms':>9}{'faster':>8}"
-        f"{f'{subject.unit}s/s':>28}{'quality':>10}",
+        f"{subject.name}: {subject.artifact.id}, {subject.metric} ({subject.better} is better), "
+        f"a row is one {subject.unit}",
+        f"{'variant':<20}{'MB':>8}{'p50 ms':>9}{'p95 ms':>9}{'faster':>8}{'rows/s':>10}"
+        f"{'quality':>10}",
     ]
     for one in found:
         if one.quality is None:
@@ -54,7 +55,7 @@ def text(subject: Subject, found: list[pareto.Measurement]) -> str:
         note = f"  dominated by {beaten[one.variant]}" if one.variant in beaten else ""
         lines.append(
             f"{one.variant:<20}{one.megabytes:>8.2f}{one.p50:>9.2f}{one.p95:>9.2f}"
-            f"{whole.p50 / one.p50:>7.2f}x{number(one.per_second):>28}{one.quality.value:>10.4f}"
+            f"{whole.p50 / one.p50:>7.2f}x{number(one.per_second):>10}{one.quality.value:>10.4f}"
             f"{note}"
         )
     return "\n".join([*lines, ""])

@@ -61,7 +61,7 @@ def traceable(model: nn.Module) -> nn.Module:
 
 
 def graph_of(model: nn.Module, examples: Sequence[Example]) -> bytes:
-    """The module as an ONNX file: rows are free, and the length of what is given as integers.
+    """The module as an ONNX file: rows are free, and the length of integers, of masks and masked.
 
     Inputs are named as the module's own. VermeilError where the exporter's packages are missing or
     the weights do not fit into a file.
@@ -70,10 +70,14 @@ def graph_of(model: nn.Module, examples: Sequence[Example]) -> bytes:
     require_small(model)
     example, module = tuple(_two_rows(part) for part in examples[0]), traceable(model)
     names = [*inspect.signature(module.forward).parameters][: len(example)]
-    axes = [
-        {0: "batch"} if part.is_floating_point() or part.dim() < 2 else {0: "batch", 1: "length"}
-        for part in example
-    ]
+    masked = [part.shape[1] for part in example if part.dtype == torch.bool]
+
+    def free(part: Tensor) -> dict[int, str]:
+        long = part.dim() > 1 and not part.is_floating_point()
+        long = long or (part.dim() == 3 and part.shape[1] in masked)
+        return {0: "batch", 1: "length"} if long else {0: "batch"}
+
+    axes = [free(part) for part in example]
     with tempfile.TemporaryDirectory() as folder, torch.no_grad():
         path = Path(folder) / "model.onnx"
         save_graph(module, example, path, inputs=names, outputs=["output"], axes=axes, opset=OPSET)

@@ -59,9 +59,15 @@ def measure(
     missing: list[Measurement] = []
     for name, variant in variants.items():
         try:
-            made[name] = variant(subject.model, subject.examples).eval()
+            module = variant(subject.model, subject.examples).eval()
+            with torch.inference_mode():
+                module(*subject.rows(1))  # what a runtime cannot do shows only here
+            made[name] = module
         except VermeilError as error:
             missing.append(Measurement(name, note=f"{error.message}: {error.hint}"))
+        except Exception as error:  # runtimes' own errors have no kind in common
+            said = " ".join(str(error).split())
+            missing.append(Measurement(name, note=f"does not run: {said:.120}"))
     single = timed(made, subject.rows(1), rounds)
     batched = timed(made, subject.rows(BATCH), max(3, rounds // 8))
     with torch.inference_mode():
@@ -152,7 +158,7 @@ def exhibit(subject: Subject, found: Sequence[Measurement]) -> dict[str, Any]:
         note = f"dominated by {beaten[one.variant]}" if one.variant in beaten else ""
         rows.append([one.variant, one.megabytes, one.p50, one.p95, one.per_second,
                      one.quality.value, note])  # fmt: skip
-    columns = ["variant", "MB on disk", "ms, p50", "ms, p95", f"{subject.unit}s/s, {BATCH} at once",
+    columns = ["variant", "MB on disk", "ms, p50", "ms, p95", f"rows/s, {BATCH} at once",
                subject.metric, ""]  # fmt: skip
     return table(f"{subject.name}: what each variant costs and keeps", columns, rows)
 

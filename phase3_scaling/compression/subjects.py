@@ -30,7 +30,7 @@ from phase2_multimodal.text_to_image import draw as illustrating
 from phase2_multimodal.text_to_image.judge import Truth, judged, trained_judge
 from phase2_multimodal.text_to_image.model import TextToImageModel
 from phase2_multimodal.train_text_to_image import TextToImageTrainConfig, scenes_of
-from phase2_multimodal.vision_language.model import VisionLanguageModel
+from phase2_multimodal.vision_language.model import VisionLanguageModel, mask_of
 from phase2_multimodal.vision_language.prompts import CAPTION, Prompter
 from shared.artifact import Artifact
 from shared.config import override
@@ -88,8 +88,9 @@ def language(artifact: Artifact, n: int = 8) -> Subject:
 
     return Subject(
         "lm", artifact, model, tuple((part,) for part in windows.split(ROWS)),
-        f"{context} tokens", "bits_per_byte", "lower", f"strided {context}/{context // 2}, the "
-        f"first {LONGEST_DOCUMENT:,} characters of {len(tests)} documents", quality,
+        f"window of {context} tokens", "bits_per_byte", "lower",
+        f"strided {context}/{context // 2}, the first {LONGEST_DOCUMENT:,} characters of "
+        f"{len(tests)} documents", quality,
     )  # fmt: skip
 
 
@@ -132,8 +133,10 @@ class Captioner(nn.Module):
         self, pictures: Float[Tensor, "b 3 h w"], tokens: Int[Tensor, "b t"]
     ) -> Float[Tensor, "b t v"]:
         prefix = self.model.prefix(pictures, self.opening)
-        hidden = self.model.hidden_states(prefix, tokens, torch.ones_like(tokens))
-        return self.model.language.head(hidden)
+        language, seen = self.model.language, prefix.shape[1]
+        x = torch.cat([prefix, language.embed(tokens)], dim=1)  # (B, P + T, D)
+        hidden = language.hidden_states(x, mask=mask_of(torch.ones_like(tokens), seen))
+        return language.head(hidden[:, seen:])
 
 
 def caption(artifact: Artifact, n: int = 128) -> Subject:

@@ -77,6 +77,7 @@ def test_variants_are_made_timed_and_measured(subject):
         "slow": lambda model, examples: Slow(model),
         "halved": pareto.as_it_is(halved),
         "fp8": refuse,
+        "broken": lambda model, examples: nn.Linear(5, 3),
     }
     table = pareto.measure(subject, variants, size, rounds=5)
     by_name = {found.variant: found for found in table.found}
@@ -86,6 +87,7 @@ def test_variants_are_made_timed_and_measured(subject):
     assert by_name["slow"].per_second < 16 / 0.02
     assert by_name["eager_fp32"].megabytes == 60e-6
     assert by_name["fp8"].quality is None and "find one" in by_name["fp8"].note
+    assert by_name["broken"].note.startswith("does not run: mat1 and mat2")
     assert set(table.modules) == {"eager_fp32", "slow", "halved"}
     shown = pareto.exhibit(subject, table.found)
     notes = {row[0]: row[-1] for row in shown["rows"]}
