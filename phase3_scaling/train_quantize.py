@@ -65,7 +65,7 @@ def main(run: Run, engine=None):
     for subject in (subjects.language(lm, config.documents),
                     subjects.vision(vision, config.pictures)):  # fmt: skip
         table = pareto.measure(subject, variants, quantize.size_bytes, config.rounds)
-        made[subject.name] = table.modules[CHOSEN]
+        made[subject.name] = table.module(CHOSEN)
         about = {"step": "quantize", "artifact": run.id, "preset": run.choice.preset}
         rows += pareto.rows(subject, table.found, CHOSEN, about)
         measured.append((subject, table.found))

@@ -72,18 +72,22 @@ class ExportConfig:
     )
     out: str = option("", "folder to write")
 
+    def folder(self) -> Path:
+        """Where to write, asked for before the model is read."""
+        if not self.out:
+            again = f"vermeil export {self.model} --to {self.to} --out DIR"
+            raise VermeilError("--out is missing", again)
+        return Path(self.out)
+
 
 def export(arguments: list[str]) -> None:
     """Write the model in a format that other tools read."""
     config = parse(
         ExportConfig, arguments, command="vermeil export", about=str(export.__doc__)
     ).config
-    if not config.out:
-        again = f"vermeil export {config.model} --to {config.to} --out DIR"
-        raise VermeilError("--out is missing", again)
     from shared.artifact import locate
 
-    folder, out = locate(config.model), Path(config.out)
+    out, folder = config.folder(), locate(config.model)
     if config.to == "hf":
         from phase1_foundation.language.export import export_llama
 

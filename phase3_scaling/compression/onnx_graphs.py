@@ -15,12 +15,13 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from phase1_foundation.diffusion.model import DiffusionModel
+from phase1_foundation.language import commands
 from phase1_foundation.language.onnx_export import (
     Called,
     GivenCache,
@@ -222,16 +223,13 @@ WRITERS: dict[str, Callable[[Piece, Path], None]] = {"onnx": write_onnx, "pt2": 
 
 
 @dataclass(frozen=True)
-class ExportConfig:
+class ExportConfig(commands.ExportConfig):
     """What to take where."""
 
-    POSITIONAL: ClassVar = ("model",)
-
     model: str = option("", "artifact: vision, diffusion, caption, vqa, vision@tiny or its folder")
-    to: Literal["onnx", "pt2"] = option(
+    to: Literal["onnx", "pt2"] = option(  # type: ignore[assignment]
         "onnx", "onnx: graphs for ONNX Runtime; pt2: programs of torch.export"
     )
-    out: str = option("", "folder to write")
 
 
 def export(arguments: list[str]) -> None:
@@ -239,10 +237,8 @@ def export(arguments: list[str]) -> None:
     config = parse(
         ExportConfig, arguments, command="vermeil export", about=str(export.__doc__)
     ).config
-    if not config.out:
-        again = f"vermeil export {config.model} --to {config.to} --out DIR"
-        raise VermeilError("--out is missing", again)
     from shared.artifact import locate
 
-    for path in export_pieces(locate(config.model), Path(config.out), config.to):
+    out = config.folder()
+    for path in export_pieces(locate(config.model), out, config.to):
         print(f"wrote {path}", file=sys.stderr)

@@ -50,6 +50,13 @@ class Table:
     found: list[Measurement]
     modules: dict[str, nn.Module]
 
+    def module(self, variant: str) -> nn.Module:
+        """One that is needed; VermeilError with the reason where it could not be had."""
+        if variant not in self.modules:
+            note = next(one.note for one in self.found if one.variant == variant)
+            raise VermeilError(f"the variant {variant} could not be made", note)
+        return self.modules[variant]
+
 
 def measure(
     subject: Subject, variants: Mapping[str, Variant], size: Callable[[nn.Module], int], rounds: int

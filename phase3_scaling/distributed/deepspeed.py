@@ -17,7 +17,7 @@ from pytorch_lightning.strategies import DDPStrategy
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from phase3_scaling.distributed.divided import Divided
+from phase3_scaling.distributed.divided import Divided, held
 from phase3_scaling.distributed.place import backend, started
 from shared import hardware
 from shared.errors import VermeilError
@@ -239,32 +239,26 @@ class Copies(Divided):
     def gather(self, model: nn.Module, parts: Sequence[Tensor]) -> list[Tensor]:
         return list(parts)
 
-    def split(self, model: nn.Module, tensors: Sequence[Tensor]) -> list[Tensor]:
-        pairs = zip(tensors, model.parameters(), strict=True)
-        return [tensor.to(like.device).view(like.shape) for tensor, like in pairs]
+    def part(self, tensor: Tensor, like: Any) -> Tensor:
+        return tensor.to(like.device).view(like.shape)
 
 
 class Partitions(Divided):
     """Stage 3: of every parameter each process has an equal slice, the last one filled with 0."""
 
     def parts(self, model: nn.Module) -> list[Tensor]:
-        return [parameter.ds_tensor.data for parameter in _divided(model)]
+        return [parameter.ds_tensor.data for parameter in held(model)]
 
     def gather(self, model: nn.Module, parts: Sequence[Tensor]) -> list[Tensor]:
         world, wholes = torch.distributed.get_world_size(), []
-        for part, parameter in zip(parts, _divided(model), strict=True):
+        for part, parameter in zip(parts, held(model), strict=True):
             all_parts = part.new_empty(world * part.numel())
             torch.distributed.all_gather_into_tensor(all_parts, part.contiguous())
             wholes.append(all_parts[: parameter.ds_numel].view(parameter.ds_shape))
         return wholes
 
-    def split(self, model: nn.Module, tensors: Sequence[Tensor]) -> list[Tensor]:
-        pairs = zip(tensors, _divided(model), strict=True)
-        return [partition(tensor, parameter).clone() for tensor, parameter in pairs]
-
-
-def _divided(model: nn.Module) -> list[Any]:
-    return list(model.parameters())
+    def part(self, tensor: Tensor, like: Any) -> Tensor:
+        return partition(tensor, like).clone()
 
 
 def partition(tensor: Tensor, parameter: Any) -> Tensor:

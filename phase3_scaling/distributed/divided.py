@@ -72,8 +72,15 @@ class Divided(Whole, ABC):
             for module in model.modules()
         }
         _put(self.before)
-        for module, held in parameters.items():
-            module._parameters = held
+        for module, own in parameters.items():
+            module._parameters = own
+
+    def split(self, model: nn.Module, tensors: Sequence[Tensor]) -> list[Tensor]:
+        return [self.part(t, p) for t, p in zip(tensors, held(model), strict=True)]
+
+    @abstractmethod
+    def part(self, tensor: Tensor, like: Any) -> Tensor:
+        """What this process holds of a whole tensor that is divided as a parameter is."""
 
     def join(self, model: nn.Module, parts: Sequence[Tensor]) -> list[Tensor]:
         shapes = self.shapes(model).values()
@@ -84,6 +91,11 @@ class Divided(Whole, ABC):
     @abstractmethod
     def gather(self, model: nn.Module, parts: Sequence[Tensor]) -> list[Tensor]:
         """The parameters as they are now, whole, out of every process's parts."""
+
+
+def held(model: nn.Module) -> list[Any]:
+    """The parameters, to which engines add attributes of their own."""
+    return list(model.parameters())
 
 
 def _put(picture: dict[nn.Module, tuple[type, dict[str, Any]]]) -> None:

@@ -15,7 +15,7 @@ from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.optim import Optimizer
 
-from phase3_scaling.distributed.divided import Divided
+from phase3_scaling.distributed.divided import Divided, held
 from phase3_scaling.distributed.place import backend, started
 from shared.nn import Block
 from shared.training import Engine
@@ -41,7 +41,7 @@ class Shards(Divided):
         fully_shard(model, mesh=mesh)
 
     def parts(self, model: nn.Module) -> list[Tensor]:
-        return [parameter.detach().to_local() for parameter in _divided(model)]
+        return [parameter.detach().to_local() for parameter in held(model)]
 
     def gather(self, model: nn.Module, parts: Sequence[Tensor]) -> list[Tensor]:
         return [
@@ -49,16 +49,11 @@ class Shards(Divided):
                 part, like.device_mesh, like.placements, run_check=False, shape=like.shape,
                 stride=like.stride(),
             ).full_tensor()
-            for part, like in zip(parts, _divided(model), strict=True)
+            for part, like in zip(parts, held(model), strict=True)
         ]  # fmt: skip
 
-    def split(self, model: nn.Module, tensors: Sequence[Tensor]) -> list[Tensor]:
-        pairs = zip(tensors, _divided(model), strict=True)
-        return [divided(tensor, like).to_local() for tensor, like in pairs]
-
-
-def _divided(model: nn.Module) -> list[Any]:
-    return list(model.parameters())
+    def part(self, tensor: Tensor, like: Any) -> Tensor:
+        return divided(tensor, like).to_local()
 
 
 def divided(tensor: Tensor, like: DTensor) -> DTensor:

@@ -88,6 +88,10 @@ def test_variants_are_made_timed_and_measured(subject):
     assert by_name["eager_fp32"].megabytes == 60e-6
     assert by_name["fp8"].quality is None and "find one" in by_name["fp8"].note
     assert by_name["broken"].note.startswith("does not run: mat1 and mat2")
+    assert isinstance(table.module("slow"), Slow)
+    with pytest.raises(VermeilError, match="fp8 could not be made") as caught:
+        table.module("fp8")
+    assert caught.value.hint == "no card: find one"
     assert set(table.modules) == {"eager_fp32", "slow", "halved"}
     shown = pareto.exhibit(subject, table.found)
     notes = {row[0]: row[-1] for row in shown["rows"]}
