@@ -212,7 +212,7 @@ RUNS = {
         {
             "lm": "phase1_foundation.language.commands",
             **dict.fromkeys(
-                ("vision", "diffusion", "caption", "vqa"),
+                ("vision", "diffusion", "caption", "vqa", "text_to_image"),
                 "phase3_scaling.compression.onnx_graphs",
             ),
         },

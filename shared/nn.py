@@ -107,6 +107,8 @@ def attend(
     (b, h, t, d), s, group = query.shape, key.shape[2], query.shape[1] // key.shape[1]
     products = torch.is_grad_enabled() or (query.dtype == torch.bfloat16 and t > 1)
     if query.device.type != "cpu" or not products or s > LONGEST_IN_PRODUCTS:
+        if mask is not None:
+            mask = mask.expand(-1, -1, t, -1)  # a view; ONNX Runtime wants a row for each query
         return F.scaled_dot_product_attention(
             query, key, value, attn_mask=mask, is_causal=causal, enable_gqa=group > 1
         )

@@ -72,8 +72,11 @@ class TextToImageModel(nn.Module, Pretrained):
         beside them. Bytes are read in both directions, tokens as the language model learned to.
         """
         real, embedded = tokens != PAD, self.text.embed(tokens)  # (B, S), (B, S, D)
-        both_ways = real[:, None, None] if self.config.text_encoder == "bytes" else None
-        states = self.text.hidden_states(embedded, mask=both_ways)
+        if self.config.text_encoder == "bytes":
+            mask = real[:, None, None]  # (B, 1, 1, S)
+        else:
+            mask = real.new_ones(1, 1, *tokens.shape[1:] * 2).tril()  # (1, 1, S, S)
+        states = self.text.hidden_states(embedded, mask=mask)
         normed = [F.layer_norm(x, x.shape[-1:]) for x in (embedded, states)]
         return Condition(self.project(torch.cat(normed, dim=-1)), real)
 

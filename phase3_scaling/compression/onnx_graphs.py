@@ -1,4 +1,4 @@
-"""`vermeil export vision|diffusion|caption`: the other models as graphs, for ONNX Runtime and C++.
+"""`vermeil export vision|diffusion|caption|text_to_image`: the other models as graphs, for ONNX Runtime and C++.
 
 A model is written as the pieces that its user calls, one file each. The number of rows is free, and
 of words too.
@@ -7,6 +7,8 @@ of words too.
     DiffusionModel       condition: labels -> tokens; step: one look at noisy pictures
     VisionLanguageModel  prefix: pictures -> what stands before the words; embed: words;
                          language: embedded words after a past, as in phase 1's graph
+    TextToImageModel     read: tokens of prompts -> what they ask for; step: one look at noisy
+                         pictures
 """
 
 import json
@@ -18,9 +20,10 @@ from pathlib import Path
 from typing import Literal
 
 import torch
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from phase1_foundation.diffusion.model import DiffusionModel
+from phase1_foundation.diffusion.model import Condition, DiffusionModel
 from phase1_foundation.language import commands
 from phase1_foundation.language.onnx_export import (
     Called,
@@ -33,6 +36,7 @@ from phase1_foundation.language.onnx_export import (
 )
 from phase1_foundation.language.tokenizer import Tokenizer
 from phase1_foundation.vision.encoders import KINDS, Encoder
+from phase2_multimodal.text_to_image.model import TextToImageModel
 from phase2_multimodal.vision_language.model import VisionLanguageModel
 from shared.config import option, parse
 from shared.errors import VermeilError
@@ -108,6 +112,50 @@ def diffusion_pieces(model: DiffusionModel) -> list[Piece]:
     ]
 
 
+class Read(nn.Module):
+    """What prompts ask for, and which of it is no padding."""
+
+    def __init__(self, model: TextToImageModel):
+        super().__init__()
+        self.model = model
+
+    def forward(self, tokens: Tensor) -> tuple[Tensor, ...]:
+        asked = self.model.read(tokens)
+        assert asked.mask is not None
+        return asked.tokens, asked.mask
+
+
+class Illustrator(nn.Module):
+    """One step of drawing a prompt, as a function of tensors alone."""
+
+    def __init__(self, model: TextToImageModel):
+        super().__init__()
+        self.model = model
+
+    def forward(
+        self, x_t: Float[Tensor, "b 3 h w"], t: Float[Tensor, " b"],
+        tokens: Float[Tensor, "b s d"], mask: Bool[Tensor, "b s"],
+    ) -> Float[Tensor, "b 3 h w"]:  # fmt: skip
+        return self.model(x_t, t, Condition(tokens, mask))
+
+
+def text_to_image_pieces(model: TextToImageModel) -> list[Piece]:
+    """What reads a prompt, and a step of drawing it."""
+    size, dim = model.config.diffusion.size, model.config.diffusion.dim
+    rows, words = {0: "batch"}, {0: "batch", 1: "tokens"}
+    prompts = {"prompts": (torch.ones(ROWS, WORDS, dtype=torch.long), words)}
+    step = {
+        "x_t": (torch.zeros(ROWS, 3, size, size), rows),
+        "t": (torch.full((ROWS,), 0.5), rows),
+        "tokens": (torch.zeros(ROWS, WORDS, dim), words),
+        "mask": (torch.ones(ROWS, WORDS, dtype=torch.bool), words),
+    }
+    return [
+        Piece("read", Read(model), prompts, ("tokens", "mask")),
+        Piece("step", Illustrator(model), step, ("prediction",)),
+    ]
+
+
 class Prefix(nn.Module):
     """What stands before the words: the tokens that open a turn, and the picture."""
 
@@ -172,6 +220,7 @@ PIECES: dict[str, tuple[type, Callable[..., list[Piece]]]] = {  # by the class i
     **{name: (kind, encoder_pieces) for name, kind in KINDS.items()},
     "DiffusionModel": (DiffusionModel, diffusion_pieces),
     "VisionLanguageModel": (VisionLanguageModel, caption_pieces),
+    "TextToImageModel": (TextToImageModel, text_to_image_pieces),
 }
 
 
@@ -226,7 +275,7 @@ WRITERS: dict[str, Callable[[Piece, Path], None]] = {"onnx": write_onnx, "pt2": 
 class ExportConfig(commands.ExportConfig):
     """What to take where."""
 
-    model: str = option("", "artifact: vision, diffusion, caption, vqa, vision@tiny or its folder")
+    model: str = option("", "artifact: vision, diffusion, caption, text_to_image, vision@tiny, ...")
     to: Literal["onnx", "pt2"] = option(  # type: ignore[assignment]
         "onnx", "onnx: graphs for ONNX Runtime; pt2: programs of torch.export"
     )

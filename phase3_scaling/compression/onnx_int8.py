@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from phase3_scaling.compression.onnx_runtime import Example, graph_of, traceable
+from phase3_scaling.compression.smoothing import smoothed
 
 if TYPE_CHECKING:
     import onnx
@@ -85,7 +86,7 @@ def _int8(model: nn.Module, examples: Sequence[Example], quantize: Quantize) -> 
 
     with tempfile.TemporaryDirectory() as folder:
         traced, prepared, done = (Path(folder) / f"{i}.onnx" for i in range(3))
-        traced.write_bytes(graph_of(model, examples))
+        traced.write_bytes(graph_of(smoothed(model, examples), examples))
         # Symbolic shapes add nothing here; folding makes constants of transposed weights.
         quant_pre_process(traced, prepared, skip_symbolic_shape=True)
         exact = onnx.load(prepared)

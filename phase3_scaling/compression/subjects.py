@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 import data
@@ -28,10 +28,10 @@ from phase1_foundation.vision.evaluate import apply
 from phase2_multimodal.talks import talks_of, to_measure
 from phase2_multimodal.text_to_image import draw as illustrating
 from phase2_multimodal.text_to_image.judge import Truth, judged, trained_judge
-from phase2_multimodal.text_to_image.model import TextToImageModel
 from phase2_multimodal.train_text_to_image import TextToImageTrainConfig, scenes_of
 from phase2_multimodal.vision_language.model import VisionLanguageModel, mask_of
 from phase2_multimodal.vision_language.prompts import CAPTION, Prompter
+from phase3_scaling.compression.onnx_graphs import Illustrator
 from shared.artifact import Artifact
 from shared.config import override
 from shared.errors import VermeilError
@@ -222,20 +222,6 @@ def diffusion(artifact: Artifact, n: int = 256) -> Subject:
         f"{config.solver}, {config.sampler_steps} steps, guidance {config.guidance_scale:g}",
         quality,
     )  # fmt: skip
-
-
-class Illustrator(nn.Module):
-    """One step of drawing a prompt, as a function of tensors alone."""
-
-    def __init__(self, model: TextToImageModel):
-        super().__init__()
-        self.model = model
-
-    def forward(
-        self, x_t: Float[Tensor, "b 3 h w"], t: Float[Tensor, " b"],
-        tokens: Float[Tensor, "b s d"], mask: Bool[Tensor, "b s"],
-    ) -> Float[Tensor, "b 3 h w"]:  # fmt: skip
-        return self.model(x_t, t, Condition(tokens, mask))
 
 
 def text_to_image(artifact: Artifact, n: int = 128) -> Subject:

@@ -12,9 +12,15 @@ from phase1_foundation.diffusion.model import DiffusionConfig, DiffusionModel
 from phase1_foundation.language import onnx_export
 from phase1_foundation.language.model import LanguageModel, LanguageModelConfig
 from phase1_foundation.vision.vit import VisionTransformer, VisionTransformerConfig
+from phase2_multimodal.text_to_image.model import TextToImageConfig, TextToImageModel
 from phase2_multimodal.vision_language.model import VisionLanguageConfig, VisionLanguageModel
 from phase3_scaling.compression import onnx_graphs
-from phase3_scaling.compression.onnx_graphs import caption_pieces, diffusion_pieces, encoder_pieces
+from phase3_scaling.compression.onnx_graphs import (
+    caption_pieces,
+    diffusion_pieces,
+    encoder_pieces,
+    text_to_image_pieces,
+)
 from phase3_scaling.compression.onnx_runtime import OrtModule, graph_of
 from shared.errors import VermeilError
 
@@ -93,6 +99,24 @@ def test_a_step_of_drawing(network, tmp_path):
     [tokens] = run("condition", labels)
     asked = model.condition(labels.clamp(min=0))
     assert_equal(tokens, model.without(asked, labels < 0).tokens)
+
+
+@pytest.mark.parametrize("network, encoder", [("unet", "lm"), ("dit", "lm"), ("unet", "bytes")])
+@torch.no_grad()
+def test_a_prompt_and_a_step_of_drawing_it(network, encoder, tmp_path):
+    config = TextToImageConfig(DRAWING[network], LANGUAGE, text_encoder=encoder, longest=16)
+    model = opinionated(TextToImageModel(config))
+    run = Pieces(text_to_image_pieces(model), tmp_path)
+    for batch, words in ((1, 3), (4, 7)):
+        prompts = torch.randint(1, 90, (batch, words), generator=torch.Generator().manual_seed(2))
+        prompts[-1, 2:] = 0  # padding
+        asked = model.read(prompts)
+        tokens, mask = run("read", prompts)
+        assert_equal(tokens, asked.tokens)
+        assert (mask == asked.mask.numpy()).all()
+        x, t = normal(batch, 3, 16, 16), torch.linspace(0.1, 0.9, batch)
+        [found] = run("step", x, t, asked.tokens, asked.mask)
+        assert_equal(found, model(x, t, asked))
 
 
 @torch.no_grad()
