@@ -1,4 +1,4 @@
-"""`vermeil export vision|diffusion|caption|text_to_image`: the other models as graphs, for ONNX Runtime and C++.
+"""`vermeil export vision|diffusion|caption|vqa|...`: the other models as graphs, for ONNX Runtime.
 
 A model is written as the pieces that its user calls, one file each. The number of rows is free, and
 of words too.
