@@ -17,9 +17,10 @@ from shared.errors import VermeilError, nearest
 
 if TYPE_CHECKING:  # pictures need numpy, and the front door is to open at once
     from data.pictures import PictureData
+    from data.speech import SpeechData
 
 __all__ = ["DATASETS", "READERS", "DataSet", "Document", "TextData", "load", "load_any",
-           "load_pictures"]  # fmt: skip
+           "load_pictures", "load_speech"]  # fmt: skip
 
 # Name -> "module:class"; the class is called with the folder of an official download, or None.
 TEXTS = {
@@ -41,6 +42,13 @@ PICTURES = {
     "tuxpaint": "data.tuxpaint:TuxPaint",
     "openclipart": "data.openclipart:OpenClipart",
 }
+SPEECH = {
+    "curriculum_speech": "data.curriculum_speech:CurriculumSpeech",
+    "embedded_speech": "data.embedded_speech:EmbeddedSpeech",
+    "spoken_words": "data.spoken:SpokenWords",
+    "spoken_questions": "data.spoken:SpokenQuestions",
+    "tuxpaint_speech": "data.tuxpaint_speech:TuxPaintSpeech",
+}
 # Name -> "module:class"; the class is called with the place of what it reads.
 TEXT_READERS = {
     "wikipedia": "data.wikipedia:Wikipedia",
@@ -61,9 +69,17 @@ PICTURE_READERS = {
     "sbu": "data.official_links:Sbu",
     "hub_pictures": "data.hub_pictures:HubPictures",
 }
+SPEECH_READERS = {
+    "librispeech": "data.librispeech:LibriSpeech",
+    "common_voice": "data.common_voice:CommonVoice",
+    "sentences": "data.sentences:Sentences",
+    "manifest": "data.speech_manifest:Manifest",
+    "fsdd": "data.fsdd:SpokenDigits",
+    "hub_speech": "data.hub_speech:HubSpeech",
+}
 
-DATASETS = TEXTS | PICTURES
-READERS = TEXT_READERS | PICTURE_READERS
+DATASETS = TEXTS | PICTURES | SPEECH
+READERS = TEXT_READERS | PICTURE_READERS | SPEECH_READERS
 
 
 def load(name_or_path: str | Path, root: Path | None = None) -> TextData:
@@ -73,15 +89,20 @@ def load(name_or_path: str | Path, root: Path | None = None) -> TextData:
     folder that holds a named data set's official files, where it is not the default one, or the
     PLACE of a reader.
     """
-    _refuse(name_or_path, PICTURES | PICTURE_READERS, "pictures, not text", [*TEXTS, *TEXT_READERS])
+    _refuse(name_or_path, "text", [*TEXTS, *TEXT_READERS])
     return _load(name_or_path, root, TEXTS, TEXT_READERS, _text_folder)
 
 
 def load_pictures(name_or_path: str | Path, root: Path | None = None) -> "PictureData":
     """The pictures of that name, what READER@PLACE says, or the user's own, a folder per class."""
-    known = [*PICTURES, *PICTURE_READERS]
-    _refuse(name_or_path, TEXTS | TEXT_READERS, "text, not pictures", known)
+    _refuse(name_or_path, "pictures", [*PICTURES, *PICTURE_READERS])
     return _load(name_or_path, root, PICTURES, PICTURE_READERS, _picture_folder)
+
+
+def load_speech(name_or_path: str | Path, root: Path | None = None) -> "SpeechData":
+    """The speech of that name, what READER@PLACE says, or your own recordings in a folder."""
+    _refuse(name_or_path, "speech", [*SPEECH, *SPEECH_READERS])
+    return _load(name_or_path, root, SPEECH, SPEECH_READERS, _speech_folder)
 
 
 def load_any(name_or_path: str | Path, root: Path | None = None) -> DataSet:
@@ -89,15 +110,23 @@ def load_any(name_or_path: str | Path, root: Path | None = None) -> DataSet:
     name, at, _ = str(name_or_path).partition("@")
     if name in PICTURES or name in PICTURE_READERS:
         return load_pictures(name_or_path, root)
-    if not at and name not in DATASETS and _has_pictures(Path(name_or_path).expanduser()):
-        return load_pictures(name_or_path, root)
+    if name in SPEECH or name in SPEECH_READERS:
+        return load_speech(name_or_path, root)
+    if not at and name not in DATASETS and (path := Path(name_or_path).expanduser()).is_dir():
+        if _has_pictures(path):
+            return load_pictures(name_or_path, root)
+        if _has_speech(path):
+            return load_speech(name_or_path, root)
     return load(name_or_path, root)
 
 
-def _refuse(name_or_path: str | Path, others: Mapping[str, str], what: str, known: list[str]):
+def _refuse(name_or_path: str | Path, wanted: str, known: list[str]):
     name = str(name_or_path).partition("@")[0]
-    if name in others:
-        raise VermeilError(f"{name} holds {what}", f"known: {', '.join(known)}")
+    kinds = {"text": TEXTS | TEXT_READERS, "pictures": PICTURES | PICTURE_READERS,
+             "speech": SPEECH | SPEECH_READERS}  # fmt: skip
+    for kind, names in kinds.items():
+        if kind != wanted and name in names:
+            raise VermeilError(f"{name} holds {kind}, not {wanted}", f"known: {', '.join(known)}")
 
 
 def _load(name_or_path, root, datasets: Mapping[str, str], readers: Mapping[str, str], folder):
@@ -139,10 +168,25 @@ def _picture_folder(path: Path) -> Any:
     return FolderPictures(path)
 
 
+def _speech_folder(path: Path) -> Any:
+    from data.folder_speech import FolderSpeech
+
+    if path.suffix.lower() in (".jsonl", ".manifest"):
+        from data.speech_manifest import Manifest
+
+        return Manifest(path)
+    return FolderSpeech(path)
+
+
 def _has_pictures(path: Path) -> bool:
-    """Whether a folder holds pictures rather than texts; a file of text may be an archive's."""
-    if not path.is_dir():
-        return False
+    """Whether a folder holds pictures rather than texts."""
     from data.folder_pictures import has_pictures
 
     return has_pictures(path)
+
+
+def _has_speech(path: Path) -> bool:
+    """Whether a folder holds speech, perhaps with its words in texts beside it."""
+    from data.folder_speech import has_speech
+
+    return has_speech(path)

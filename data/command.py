@@ -34,8 +34,18 @@ NAME is one of
   sbu@PLACE             sbu-captions-all.json, or SBU's lists of links and captions, likewise
   hub_pictures@OWNER/NAME  pictures of the Hub, streamed; /CONFIGURATION, @REVISION and
                         #image=A,label=B,text=C,split=D may follow
+  librispeech@FOLDER    train-clean-100/ and others with SPEAKER/CHAPTER/*.flac and *.trans.txt;
+                        #test=SUBSET may follow
+  common_voice@FOLDER   one language: train.tsv, dev.tsv, test.tsv and clips/
+  sentences@PLACE       CMU ARCTIC's etc/txt.done.data, LJ Speech's metadata.csv, or
+                        transcripts.txt with ID|TEXT, and the audio; or the .zip or .tar of it
+  manifest@FILE         .jsonl with audio_filepath and text, or a folder with train.jsonl, dev.jsonl
+  fsdd@PLACE            the Free Spoken Digit Dataset, its folder or .zip; #speaker=NAME is tested
+  hub_speech@OWNER/NAME  speech of the Hub, streamed; /CONFIGURATION, @REVISION and
+                        #audio=A,text=B,speaker=C,split=D may follow
   FOLDER or FILE        your own .txt, .jsonl and .parquet, with a "/" or a suffix in its name;
-                        or pictures in a folder per class
+                        or pictures in a folder per class; or audio files with NAME.txt beside
+                        them, transcripts.txt, metadata.csv or manifest.jsonl
 The same word goes behind --data of the training commands. Documents are divided into training,
 validation and test by the hash of their ids: 90 / 5 / 5 % with at most 5,000 held out for each,
 98 / 1 / 1 % where they are too many to be counted first (wikipedia, common_crawl, hub)."""
@@ -68,7 +78,8 @@ class _Parser(argparse.ArgumentParser):
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
-        prog="vermeil data", description="The data sets, and your own texts and pictures."
+        prog="vermeil data",
+        description="The data sets, and your own texts, pictures and recordings.",
     )
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     actions.add_parser("list", help="the data sets and whether they are ready")
@@ -108,7 +119,7 @@ def list_datasets() -> None:
         print("  ".join(padded).rstrip())
         for line in textwrap.wrap(text, _width() - 4):
             print(f"    {line}")
-    print("\nSplits: documents or pictures in train / validation / test.")
+    print("\nSplits: documents, pictures or clips in train / validation / test.")
     print("Get one ready: vermeil data prepare NAME")
     print("Official downloads, the Hub, your own files: vermeil data show --help")
 
