@@ -136,6 +136,18 @@ METRICS = {
         "Words wrong, missing or made up, per spoken word; can exceed 1.",
     ),
     "cer": ("character error rate", "Letters wrong, missing or made up, per letter spoken."),
+    "hallucination_rate": (
+        "hallucination rate",
+        "Share of clips without speech in which words were heard.",
+    ),
+    "vqa_accuracy_spoken": (
+        "VQA accuracy, spoken",
+        "Share of questions that are asked aloud and answered right.",
+    ),
+    "spoken_share": (
+        "spoken share",
+        "How much of what typed questions bring is left when they are spoken; 1 is all of it.",
+    ),
     "real_time_factor": ("real-time factor", "Seconds of computing per second of sound."),
     # speed and size
     "tokens_per_second": ("tokens per second", "How fast the model reads or writes."),
@@ -218,6 +230,14 @@ BASELINES = {
     "cut": ("cut", "what is left after pruning, before it learned again"),
     "tolerance": ("tolerance", "what rounding may do"),
     "pocketsphinx": ("pocketsphinx", "an off-the-shelf recogniser on the same clips"),
+    "pocketsphinx_closed": ("pocketsphinx, closed", "the same, told which phrases there are"),
+    "whisper_tiny_closed": ("Whisper tiny, closed", "Whisper, told which phrases there are"),
+    "silent": ("not asked", "the same picture without a question"),
+    "typed": ("typed", "the same questions, typed"),
+    "shuffled_audio": ("another's sound", "the same model with another clip's sound"),
+    "without_rehearsal": ("without rehearsal", "the same training on speech alone"),
+    "without_guard": ("without the guard", "the recogniser asked although nobody speaks"),
+    "its_ctc_letters": ("its own letters", "what its speech encoder writes by itself"),
     "whisper_tiny": ("Whisper tiny", "a large team's recogniser on the same clips"),
 }
 

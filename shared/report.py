@@ -245,7 +245,22 @@ def _exhibit(exhibit: dict[str, Any]) -> str:
             f"{_safe(item['label'])}\n\n{_fenced(item['prompt'] + item['text'])}"
             for item in exhibit["items"]
         )
+    if exhibit["kind"] == "transcripts":
+        lines = [(item["label"], *_marked(item["words"])) for item in exhibit["items"]]
+        return _table(("clip", "said", "heard"), lines)
     return f"{len(exhibit['items'])} {exhibit['kind']} items: see report.html."
+
+
+def _marked(words: Sequence[dict[str, str]]) -> tuple[str, str]:
+    """What was said and what was heard, what differs in brackets."""
+    return tuple(  # type: ignore[return-value]
+        " ".join(
+            word[side] if word["kind"] == "equal" else f"[{word[side]}]"
+            for word in words
+            if word[side]
+        )
+        for side in ("said", "heard")
+    )
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:

@@ -74,6 +74,7 @@ RESULTS = {
     "rows": list,
     "exhibits": list,
 }
+FATES = {"equal", "substitute", "delete", "insert"}  # of words that a recogniser heard
 EXHIBITS = {
     "curve": {
         "x_label": str,
@@ -86,6 +87,16 @@ EXHIBITS = {
     "texts": {"items": [{"label": str, "prompt": str, "text": str}]},
     "images": {"items": [{"label": str, "png_base64": str}], "columns": int},
     "audio": {"items": [{"label": str, "wav_base64": str, "text": str}]},
+    "transcripts": {
+        "items": [
+            {
+                "label": str,
+                "wav_base64": (str, None),
+                "png_base64": (str, None),
+                "words": [{"kind": FATES, "said": str, "heard": str}],
+            }
+        ]
+    },
 }
 
 
@@ -197,6 +208,27 @@ def audio(title: str, items: Iterable[tuple[str, bytes, str]]) -> dict[str, Any]
         {"label": label, "wav_base64": _base64(wav), "text": text} for label, wav, text in items
     ]
     return _exhibit("audio", title, items=coded)
+
+
+def transcripts(
+    title: str,
+    items: Iterable[tuple[str, Sequence[tuple[str, str, str]], bytes | None, bytes | None]],
+) -> dict[str, Any]:
+    """What was heard beside what was said, as (label, words, WAV file, PNG file).
+
+    `words` are (equal | substitute | delete | insert, said, heard), aligned as by `marks` of
+    `shared.metrics.speech`; the clip itself and a picture of it may be left out.
+    """
+    coded = [
+        {
+            "label": label,
+            "wav_base64": _base64(wav) if wav else None,
+            "png_base64": _base64(png) if png else None,
+            "words": [dict(zip(("kind", "said", "heard"), word, strict=True)) for word in words],
+        }
+        for label, words, wav, png in items
+    ]
+    return _exhibit("transcripts", title, items=coded)
 
 
 def _base64(content: bytes) -> str:

@@ -15,7 +15,7 @@ import pytest
 from shared import report
 from shared.errors import VermeilError
 from shared.glossary import METRICS
-from shared.results import Results, Row, audio, curve, images, table, texts
+from shared.results import Results, Row, audio, curve, images, table, texts, transcripts
 
 HARDWARE = {
     "cpu": "AMD EPYC 9B14",
@@ -408,6 +408,29 @@ def test_markdown_reads_on_its_own(walked):
         "```text\n</blockquote><script>alert('owned')</script>\n```",
     ):
         assert said in written, said
+
+
+WORDS = [("equal", "the", "the"), ("insert", "", "quack"), ("substitute", "quick", "<brown>"),
+         ("delete", "fox", "")]  # fmt: skip
+
+
+def test_transcripts_stand_beside_the_truth():
+    found = tokenizer()
+    items = [("clip 1", WORDS, wav(), png(9, 9, 9)), ("silence", [], None, None)]
+    found.exhibits = [transcripts("What it hears", items)]
+    page = report.page([found])
+    assert "the <del>quick</del> <del>fox</del>" in page
+    assert "the <ins>quack</ins> <ins>&lt;brown&gt;</ins>" in page
+    assert page.count("<small>nothing</small>") == 2
+    assert page.count("data:audio/wav;base64,") == page.count("data:image/png;base64,") == 1
+    assert "| clip 1 | the [quick] [fox] | the [quack] [&lt;brown&gt;] |" in report.markdown(
+        [found]
+    )
+
+
+def test_transcripts_refuse_other_fates():
+    with pytest.raises(VermeilError, match="not one of delete, equal, insert, substitute"):
+        transcripts("T", [("clip", [("changed", "a", "b")], None, None)])
 
 
 def test_markdown_survives_odd_cells():

@@ -1,0 +1,1 @@
+"""Sound: read, trimmed, as mel frames, changed, in batches."""
