@@ -57,7 +57,9 @@ PRESETS = {
         "15 s", "noise: it only tests the way", DAY, seconds=15, memory_gb=1, disk_mb=5,
     ),
     "tiny": Preset(
-        CaptionConfig(steps=500, validate_every=50, checkpoint_every=50, sample_every=150),
+        CaptionConfig(
+            vision_rate=0.2, steps=500, validate_every=50, checkpoint_every=50, sample_every=150
+        ),
         "5 min", "half of what people agree on", DAY, seconds=300, memory_gb=2, disk_mb=80,
     ),
     "small": Preset(
