@@ -31,6 +31,8 @@ STEPS = {  # the curriculum in order: name -> the module that defines STEP
     "scaling": "phase3_scaling.train_scaling",
     "quantize": "phase3_scaling.train_quantize",
     "prune": "phase3_scaling.train_prune",
+    "speech": "phase4_deploy.train_speech",
+    "unified": "phase4_deploy.train_unified",
 }
 WALK = tuple(STEPS)  # `vermeil run`: steps whose tiny beats its floors
 COMMANDS = {  # name -> what it does, and how it is called
@@ -41,6 +43,7 @@ COMMANDS = {  # name -> what it does, and how it is called
     "sample": ("write or draw with a trained model", 'sample lm "She had been"'),
     "caption": ("say what a picture shows", "caption PICTURE.png"),
     "ask": ("answer a question about a picture", 'ask PICTURE.png "what is it?"'),
+    "transcribe": ("write down what is said", "transcribe FILE.wav"),
     "draw": ("draw what words say", 'draw "a dog on blue" --out dog.png'),
     "export": ("take a model elsewhere", "export lm --to hf --out DIR"),
     "plan": ("memory, time and cost of a training", "plan --gpus 8 --params 1e9 --tokens 2e10"),
@@ -79,6 +82,7 @@ def run(arguments: list[str]) -> None:
         print("      vermeil sample diffusion --class flags --grid flags.png")
         print('      vermeil draw "a star at the top right with purple behind" --out star.png')
         print('      vermeil ask star.png "what color is the background?"')
+        print("      vermeil transcribe RECORDING.wav")
 
 
 TRAIN_HELP = f"""usage: vermeil train STEP [PRESET] [--config FILE] [--key value ...] [engine]
@@ -162,6 +166,13 @@ def plain(verb: str, module: str):
     return lambda arguments: getattr(import_module(module), verb)(arguments)
 
 
+def ask(arguments: list[str]) -> None:
+    """A typed question is phase 2's affair, a spoken one phase 4's."""
+    spoken = any(word.partition("=")[0] == "--audio" for word in arguments)
+    module = "phase4_deploy.commands" if spoken else "phase2_multimodal.vision_language.commands"
+    import_module(module).ask(arguments)
+
+
 def step_of(artifact: str) -> str:
     """The step that made an artifact: "lm" of lm, lm@tiny, phase1/lm@tiny and of its folder."""
     if Path(artifact).is_dir():
@@ -185,6 +196,8 @@ RUNS = {
             "caption": "phase2_multimodal.vision_language.commands",
             "vqa": "phase2_multimodal.vision_language.commands",
             "text_to_image": "phase2_multimodal.text_to_image.commands",
+            "speech": "phase4_deploy.commands",
+            "unified": "phase4_deploy.commands",
         },
     ),
     "bench": for_step(
@@ -218,7 +231,8 @@ RUNS = {
         },
     ),
     "caption": plain("caption", "phase2_multimodal.vision_language.commands"),
-    "ask": plain("ask", "phase2_multimodal.vision_language.commands"),
+    "ask": ask,
+    "transcribe": plain("transcribe", "phase4_deploy.commands"),
     "draw": plain("draw", "phase2_multimodal.text_to_image.commands"),
     "plan": plain("plan", "phase3_scaling.distributed.plan"),
     "submit": plain("submit", "phase3_scaling.distributed.submit"),

@@ -13,7 +13,7 @@ import torch
 
 ROOT = Path(__file__).resolve().parents[1]
 # Before the modules are imported: their annotations of shapes become checks.
-CHECKED = ["shared.nn", "phase1_foundation", "phase2_multimodal"]
+CHECKED = ["shared.nn", "phase1_foundation", "phase2_multimodal", "phase4_deploy"]
 jaxtyping.install_import_hook(CHECKED, "beartype.beartype")
 os.environ["HF_HUB_OFFLINE"] = "1"
 torch.set_num_threads(1)
@@ -45,7 +45,7 @@ def command() -> Callable[..., subprocess.CompletedProcess]:
         environment = os.environ | {"VERMEIL_HOME": str(home), "VERMEIL_PROGRESS_SECONDS": "0"}
         return subprocess.run(
             [sys.executable, "-m", "vermeil", *words], cwd=ROOT, env=environment,
-            capture_output=True, text=True, timeout=300,
+            capture_output=True, text=True, timeout=600,
         )  # fmt: skip
 
     return run

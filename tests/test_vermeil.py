@@ -9,7 +9,10 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
+from PIL import Image
 
 from shared.trackers import read_metrics
 from vermeil import STEPS
@@ -124,6 +127,34 @@ def test_sample_continues_a_prompt(command, walked):
     first, again = (command(*words, home=walked) for _ in range(2))
     assert first.stdout.startswith("The people")
     assert first.stdout == again.stdout
+
+
+def test_it_listens(command, walked, tmp_path):
+    """A recording is written down, a spoken question is answered, silence is said to be silence."""
+    from data.embedded_speech import EmbeddedSpeech
+    from data.scenes import Scenes
+
+    clip = next(EmbeddedSpeech().clips("test"))
+    (tmp_path / "clip.ogg").write_bytes(clip.source)
+    scenes = Scenes()
+    picture = tmp_path / "scene.png"
+    Image.fromarray(scenes.render(scenes.scene("test", 0))).save(picture)
+    soundfile.write(tmp_path / "still.wav", np.zeros(16_000), 16_000)
+    written = command("transcribe", str(tmp_path / "clip.ogg"), "--form", "times", home=walked)
+    assert written.returncode == 0, written.stderr
+    if written.stdout:  # a model of ten steps may well hear nothing
+        assert written.stdout.split()[0] == "0.0"
+    still = command("transcribe", str(tmp_path / "still.wav"), home=walked)
+    assert (still.returncode, still.stdout) == (0, "")
+    assert "nobody speaks" in still.stderr
+    aloud = ["ask", str(picture), "--audio", str(tmp_path / "clip.ogg")]
+    answered = command(*aloud, home=walked)
+    assert answered.returncode in (0, 2), answered.stderr  # or it says nothing yet
+    assert "Traceback" not in answered.stderr
+    for step in ("speech", "unified"):
+        again = command("eval", f"{step}@smoke", home=walked)
+        assert again.returncode == 0, again.stderr
+        assert "cer" in again.stdout
 
 
 def test_three_ways_to_start_a_step_make_the_same_artifact(tmp_path):

@@ -1,0 +1,1 @@
+"""Speech to text: the encoder, its alphabet, connectionist temporal classification, comparators."""

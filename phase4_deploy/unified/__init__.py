@@ -1,0 +1,1 @@
+"""One model that reads, looks, hears and answers."""

@@ -1,0 +1,152 @@
+"""One call for everything: text, a picture, speech, in any combination, to text."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from phase1_foundation.language.generate import Sampling
+from phase1_foundation.language.tokenizer import Tokenizer
+from phase2_multimodal.vision_language.generate import GREEDY, Speaker
+from phase2_multimodal.vision_language.prompts import CAPTION, Prompter
+from phase4_deploy.audio.activity import speaks, trimmed
+from phase4_deploy.audio.decode import Source, read
+from phase4_deploy.audio.log_mel import LogMel
+from phase4_deploy.speech.ctc import greedy
+from phase4_deploy.unified.lessons import TRANSCRIBE, spoken_prompt
+from phase4_deploy.unified.model import UnifiedModel
+from shared.artifact import locate
+from shared.errors import VermeilError
+
+LONG = Sampling(max_tokens=64, temperature=0.0)
+
+
+class Unified:
+    """A unified model prepared to be asked.
+
+    unified = Unified.from_pretrained("unified")
+    unified.generate(text="what color is the dog?", image="scene.png")
+    unified.generate(audio="question.wav", image="scene.png")
+    unified.generate(audio="memo.flac")
+    """
+
+    def __init__(self, model: UnifiedModel, prompter: Prompter, rows: int = 64):
+        self.model, self.prompter = model.eval(), prompter
+        self.speaker = _Speaker(model, prompter, rows)
+        self.log_mel = LogMel()
+
+    @classmethod
+    def from_pretrained(cls, name: str, device: str = "cpu") -> "Unified":
+        """By an artifact's name, a folder, or a repository of the Hub."""
+        folder = locate(name)
+        prompter = Prompter(Tokenizer.from_pretrained(folder))
+        return cls(UnifiedModel.from_pretrained(folder, device), prompter)
+
+    def generate(
+        self, text: str = "", image: str | Path | Tensor | None = None,
+        audio: Source | Tensor | None = None, sampling: Sampling = GREEDY,
+    ) -> str:  # fmt: skip
+        """The answer to a typed or spoken question, about a picture or not.
+
+        Speech alone is written down; a picture alone is described; text alone is continued.
+        `image` (3, H, W) in [-1, 1] or a file, `audio` a wave of 16 kHz or a file. Where a clip
+        holds no speech, the answer is empty.
+        """
+        wave = audio if isinstance(audio, Tensor) or audio is None else read(audio)
+        if wave is not None and not speaks(wave):
+            return ""
+        mels = None if wave is None else [self.log_mel(trimmed(wave))]
+        pictures = None if image is None else self._picture(image)[None]
+        if mels is None and pictures is None:
+            return self._continue(text, sampling)
+        if mels is None:
+            return self.answers(pictures=pictures, texts=[text or CAPTION], sampling=sampling)[0]
+        if pictures is None and not text:
+            return self.transcripts(mels)[0]
+        if text:
+            raise VermeilError("a question was given twice: typed and spoken", "give one of them")
+        return self.answers(pictures=pictures, mels=mels, sampling=sampling)[0]
+
+    @torch.inference_mode()
+    def answers(
+        self, *, pictures: Float[Tensor, "b 3 h w"] | None = None,
+        mels: Sequence[Float[Tensor, "t 80"]] | None = None, texts: Sequence[str] | None = None,
+        sampling: Sampling = GREEDY,
+    ) -> list[str]:  # fmt: skip
+        """An answer a row, each question typed (`texts`; "" asks nothing) or spoken (`mels`)."""
+        number = len(texts if mels is None else mels)  # type: ignore[arg-type]
+        prompts = [self._prompt(text) for text in texts or [""] * number]
+        return self._say(number, pictures, mels, prompts, sampling)
+
+    @torch.inference_mode()
+    def transcripts(self, mels: Sequence[Float[Tensor, "t 80"]]) -> list[str]:
+        """What is said in each clip."""
+        prompts = [self.prompter.question(TRANSCRIBE)] * len(mels)
+        return self._say(len(mels), None, mels, prompts, LONG)
+
+    @torch.inference_mode()
+    def letters(self, mels: Float[Tensor, "t 80"]) -> str:
+        """What the encoder's own head writes, letter by letter."""
+        log_probs, lengths = self.model.speech(mels[None], torch.tensor([len(mels)]))
+        return greedy(log_probs, lengths, self.model.speech.alphabet)[0]
+
+    def _prompt(self, text: str) -> list[int]:
+        return self.prompter.question(text) if text else spoken_prompt(self.prompter)
+
+    def _say(
+        self, number: int, pictures: Tensor | None, mels: Sequence[Tensor] | None,
+        prompts: Sequence[Sequence[int]], sampling: Sampling,
+    ) -> list[str]:  # fmt: skip
+        """Rows with prefixes of one length go together, so that none is filled."""
+        device = self.model.language.embed.weight.device
+        opening = self.prompter.opening.to(device)
+        prefixes = []
+        for row in range(number):
+            picture = None if pictures is None else pictures[row : row + 1].to(device)
+            heard = None
+            if mels is not None:
+                one = mels[row][None].to(device)
+                heard = self.model.heard(one, torch.tensor([one.shape[1]], device=device))[0]
+            prefixes.append(self.model.before(opening, picture, heard).embeddings)
+        alike: dict[int, list[int]] = {}
+        for row, prefix in enumerate(prefixes):
+            alike.setdefault(prefix.shape[1], []).append(row)
+        said: dict[int, str] = {}
+        for rows in alike.values():
+            together = torch.cat([prefixes[row] for row in rows])
+            asked = [prompts[row] for row in rows]
+            said |= dict(zip(rows, self.speaker.write(together, asked, sampling), strict=True))
+        return [said[row] for row in range(number)]
+
+    def _continue(self, text: str, sampling: Sampling) -> str:
+        from phase1_foundation.language.generate import generate
+
+        return generate(self.model.language, self.prompter.tokenizer, [text], sampling)[0]
+
+    def _picture(self, image: str | Path | Tensor) -> Float[Tensor, "3 h w"]:
+        if isinstance(image, Tensor):
+            return image
+        from data.decoding import resized
+        from data.picture_batches import to_tensor
+        from phase2_multimodal.vision_language.commands import read_picture
+
+        pixels = read_picture(str(image))
+        return to_tensor(resized(pixels, self.model.config.vision.size)[None])[0]
+
+
+class _Speaker(Speaker):
+    """A speaker that is given prompts as tokens."""
+
+    def write(
+        self, prefix: Float[Tensor, "b p d"], prompts: Sequence[Sequence[int]], sampling: Sampling
+    ) -> list[str]:
+        """An answer a row."""
+        found: list[str] = []
+        for first in range(0, len(prompts), self.rows):
+            rows = range(first, min(first + self.rows, len(prompts)))
+            asked = [prompts[row] for row in rows]
+            ids = self._write(prefix[rows.start : rows.stop], asked, sampling, rows)
+            found += [self.prompter.tokenizer.decode(each).strip() for each in ids]
+        return found

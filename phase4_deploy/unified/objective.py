@@ -1,0 +1,77 @@
+"""What the unified model is trained for: the answers, and letters beside them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from phase2_multimodal.vision_language.prompts import Prompter
+from phase4_deploy.audio.batches import Batch
+from phase4_deploy.speech.alphabet import Alphabet
+from phase4_deploy.speech.ctc import ctc_loss, shortest
+from phase4_deploy.unified.lessons import Hour, alignment_of
+from phase4_deploy.unified.model import UnifiedModel
+from shared.objective import Objective
+from shared.optim import Pace
+
+LETTERS = 0.3  # of the loss: CTC on the encoder's states keeps them about what is said
+
+
+class Answers(Objective):
+    """The mean over the kinds of lessons of the cross-entropy of answers, + 0.3 CTC.
+
+    Of reading, every token is an answer.
+    """
+
+    model: UnifiedModel
+
+    def __init__(self, model: UnifiedModel, config: Any, prompter: Prompter):
+        super().__init__(model, config)
+        self.register_buffer("opening", prompter.opening, persistent=False)
+        self.paces = {
+            "vision.": Pace(config.vision_rate),
+            "language.": Pace(config.language_rate),
+            "speech.": Pace(config.speech_rate),
+        }
+
+    def loss(self, batch: Hour) -> Float[Tensor, ""]:
+        model, opening = self.model, self.opening
+        answers, letters = [], []
+        for pictures, sound, words in (batch.asked, batch.said):
+            heard, log_probs, n = model.heard(sound.mels, sound.lengths)
+            before = model.before(opening, pictures, heard)  # type: ignore[arg-type]
+            answers.append(model.answer_loss(before, *words))
+            letters.append(ctc_loss(log_probs, n, spelled(sound)))
+        if batch.looking is not None:
+            pictures, packed = batch.looking
+            answers.append(model.loss(model.prefix(pictures, opening), *packed))  # type: ignore[arg-type]
+        if batch.reading is not None:
+            answers.append(model.language.loss(batch.reading))
+        return torch.stack(answers).mean() + LETTERS * torch.stack(letters).mean()
+
+
+def spelled(sound: Batch) -> list[list[int]]:
+    """The clips' texts as letters."""
+    return [*map(Alphabet().encode, sound.texts)]
+
+
+@torch.no_grad()
+def begin(model: UnifiedModel, batches: Sequence[Batch], prompter: Prompter) -> None:
+    """Fit the ear to clips with texts: see `UnifiedModel.fit_ear`."""
+    model.eval()
+    seen = []
+    for sound in batches:
+        states, lengths = model.speech.encoder(sound.mels, sound.lengths)
+        letters = model.speech.head(states).float().log_softmax(dim=-1)
+        stacked, m = model.ear.stacked(states, lengths)
+        rows = zip(stacked, letters, lengths.tolist(), m.tolist(), sound.texts, strict=True)
+        for row, scores, n, stacks, text in rows:
+            if n < shortest(Alphabet().encode(text)) or not Alphabet().encode(text):
+                continue
+            said = alignment_of(scores[:n], text, prompter, model.ear.stack)
+            words = model.language.embed(torch.tensor(said, device=row.device))
+            seen.append((row[:stacks], words))
+    model.fit_ear(seen)
+    model.train()
