@@ -211,6 +211,7 @@ RUNS = {
             "tokenizer": "phase1_foundation.language.tokenizer_study",
             "scaling": "phase3_scaling.distributed.bench",
             "compress": "phase3_scaling.compression.bench",
+            "speech": "phase4_deploy.commands",
         },
     ),
     "sample": for_step(

@@ -1,4 +1,4 @@
-"""`vermeil transcribe`, `vermeil ask PICTURE --audio`, and `vermeil eval speech|unified`."""
+"""`vermeil transcribe`, `ask PICTURE --audio`, `eval speech|unified` and `bench speech`."""
 
 import sys
 from dataclasses import dataclass
@@ -100,6 +100,27 @@ def existing(name: str, missing: str, again: str) -> Path:
     if not Path(name).is_file():
         raise VermeilError(f"there is no file {name}", again)
     return Path(name)
+
+
+@dataclass(frozen=True)
+class BenchConfig:
+    """What to time and how long."""
+
+    POSITIONAL: ClassVar = ("step",)
+
+    step: str = option("speech", "what to time")
+    rounds: int = option(3, "turns of every candidate", low=1)
+    steps: int = option(8, "training steps a turn", low=4)
+    batch_size: int = option(32, "clips a training step", low=1)
+    threads: int = option(0, "CPU threads; 0 takes every core", low=0)
+
+
+def bench(arguments: list[str]) -> None:
+    """Time learning and decoding beside Wav2Vec2 of the same shape and Whisper tiny, in turns."""
+    config = parse(BenchConfig, arguments, command="vermeil bench", about=str(bench.__doc__)).config
+    from phase4_deploy.speech.bench import table
+
+    table(config)
 
 
 def eval(arguments: list[str]) -> None:

@@ -12,6 +12,7 @@ PAUSE = 150  # frames to either side among which there is one without speech
 SPEECH = 7.0  # dB above the floor, on average over the bands
 SHORTEST = 10  # frames: clicks are shorter, syllables are not
 HANGOVER = 15  # frames kept before and after: weak consonants, and the end of an echo
+EDGE = 1600  # samples of silence, 100 ms
 QUIETEST = -70.0  # dB; a band below is silent, so that 16 bits' rounding is no floor to rise above
 
 _LOG_MEL = LogMel()
@@ -60,6 +61,15 @@ def span(wave: Float[Tensor, " n"]) -> tuple[int, int]:
 def trimmed(wave: Float[Tensor, " n"]) -> Float[Tensor, " m"]:
     """What lies in its `span`."""
     return wave[slice(*span(wave))]
+
+
+def edged(wave: Float[Tensor, " n"]) -> Float[Tensor, " m"]:
+    """With silence before and after it.
+
+    A recogniser writes a letter for 40 ms at most; words that were cut out tightly ("three" in 220
+    ms) are shorter than their letters.
+    """
+    return F.pad(wave, (EDGE, EDGE))
 
 
 def _smooth(energy: Float[Tensor, "m t"]) -> Float[Tensor, "m t"]:

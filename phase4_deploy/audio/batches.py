@@ -12,6 +12,7 @@ from torch import Tensor
 
 from data.picture_batches import Order
 from data.speech import Clip, Dropped
+from phase4_deploy.audio.activity import EDGE
 from phase4_deploy.audio.augment import Augmentation
 from phase4_deploy.audio.decode import RATE, BadSound
 from phase4_deploy.audio.features import Features
@@ -48,6 +49,11 @@ class Known:
     key: str  # of its features
     span: tuple[int, int]  # samples, of the recording
     frames: int
+
+    @property
+    def samples(self) -> int:
+        """Of what is heard of it, edges of silence among them."""
+        return self.span[1] - self.span[0] + 2 * EDGE
 
 
 class SpeechBatches:
@@ -147,15 +153,13 @@ class SpeechBatches:
 
     def _shortest(self, known: Known) -> int:
         """Its frames at the greatest speed."""
-        samples = known.span[1] - known.span[0]
-        return frames_of(self.augment.fewest(samples)) if self.augment else known.frames
+        return frames_of(self.augment.fewest(known.samples)) if self.augment else known.frames
 
     def _frames(self, place: Place, known: Known) -> int:
         """How many frames a clip has as it is changed in that place."""
         if not (self.augment and self.augment.changes_waves):
             return known.frames
-        samples = known.span[1] - known.span[0]
-        return frames_of(self.augment.samples((self.seed, place), samples))
+        return frames_of(self.augment.samples((self.seed, place), known.samples))
 
     def _mels(self, place: Place, known: Known) -> Tensor:
         """A clip's frames as they are changed in that place."""

@@ -12,12 +12,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from phase4_deploy.audio.activity import span
+from phase4_deploy.audio.activity import edged, span
 from phase4_deploy.audio.decode import Source, opened, read
 from phase4_deploy.audio.log_mel import MELS, LogMel
 from shared.home import home
 
-RECIPE = "1"  # of all that changes the numbers: decode.py, activity.py, log_mel.py
+RECIPE = "2"  # of all that changes the numbers: decode.py, activity.py, log_mel.py
 SPAN = struct.Struct("<qq")
 DIGEST = 32  # bytes of a SHA-256
 
@@ -67,12 +67,12 @@ class Features:
         return found
 
     def wave(self, source: Source, span: tuple[int, int], name: str = "") -> Float[Tensor, " n"]:
-        """The samples that the frames were made of."""
-        return read(source, name)[slice(*span)]
+        """The samples that the frames were made of, edges of silence among them."""
+        return edged(read(source, name)[slice(*span)])
 
     def _made(self, wave: Tensor) -> Heard:
         first, last = span(wave) if self.trim else (0, len(wave))
-        return Heard((first, last), self.log_mel(wave[first:last]).half().float())
+        return Heard((first, last), self.log_mel(edged(wave[first:last])).half().float())
 
     def _path(self, key: str) -> Path:
         return self.folder / key[:2] / key

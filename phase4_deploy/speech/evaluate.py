@@ -18,8 +18,7 @@ from torch import Tensor
 
 from data.embedded_speech import EmbeddedSpeech
 from data.speech import Clip, SpeechData
-from phase4_deploy.audio.decode import RATE
-from phase4_deploy.audio.features import Features
+from phase4_deploy.audio.decode import RATE, read
 from phase4_deploy.speech import plots
 from phase4_deploy.speech.comparators import Pocketsphinx, WhisperTiny, whisper_folder
 from phase4_deploy.speech.ctc import align
@@ -114,11 +113,11 @@ def recordings(speech: SpeechData, clips: int) -> list[Recordings]:
         parts[clip.label_method].append(clip)
     if not parts:
         raise VermeilError(f"{speech.name} has no test clips", "choose another --data")
-    features, found = Features(), []
+    found = []
     for method, all_of_it in sorted(parts.items()):
         places = np.linspace(0, len(all_of_it) - 1, min(clips, len(all_of_it))).round().astype(int)
         some = [all_of_it[place] for place in places]
-        waves = [features.wave(clip.source, (0, 2**62), clip.id) for clip in some]
+        waves = [read(clip.source, clip.id) for clip in some]
         found.append(Recordings(method, some, waves))
     return found
 

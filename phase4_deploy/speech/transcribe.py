@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from phase4_deploy.audio.activity import activity, speaks, trimmed
+from phase4_deploy.audio.activity import activity, edged, speaks, trimmed
 from phase4_deploy.audio.decode import RATE, Source, stream
 from phase4_deploy.audio.log_mel import HOP, LogMel
 from phase4_deploy.speech.ctc import WordScore, greedy, prefix_beam
@@ -40,7 +40,7 @@ class Transcriber:
 
     def trimmed_mels(self, wave: Float[Tensor, " n"]) -> Float[Tensor, "t 80"]:
         """The frames that it listens to."""
-        return self.log_mel(trimmed(wave))
+        return self.log_mel(edged(trimmed(wave)))
 
     def write(self, log_probs: Float[Tensor, "states vocab"]) -> str:
         """The text that these probabilities speak for."""

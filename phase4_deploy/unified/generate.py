@@ -11,7 +11,7 @@ from phase1_foundation.language.generate import Sampling
 from phase1_foundation.language.tokenizer import Tokenizer
 from phase2_multimodal.vision_language.generate import GREEDY, Speaker
 from phase2_multimodal.vision_language.prompts import CAPTION, Prompter
-from phase4_deploy.audio.activity import speaks, trimmed
+from phase4_deploy.audio.activity import edged, speaks, trimmed
 from phase4_deploy.audio.decode import Source, read
 from phase4_deploy.audio.log_mel import LogMel
 from phase4_deploy.speech.ctc import greedy
@@ -57,7 +57,7 @@ class Unified:
         wave = audio if isinstance(audio, Tensor) or audio is None else read(audio)
         if wave is not None and not speaks(wave):
             return ""
-        mels = None if wave is None else [self.log_mel(trimmed(wave))]
+        mels = None if wave is None else [self.log_mel(edged(trimmed(wave)))]
         pictures = None if image is None else self._picture(image)[None]
         if mels is None and pictures is None:
             return self._continue(text, sampling)

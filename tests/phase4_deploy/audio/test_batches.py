@@ -143,14 +143,17 @@ def test_small_sets_are_decoded_once(monkeypatch):
 def test_what_cannot_be_used_is_counted_by_name(tmp_path):
     (tmp_path / "half.wav").write_bytes(sound(1)[:9000])
     bad = [
-        Clip("bad/long", "a", sound(3.01)),
-        Clip("bad/text", "abcdefghij", sound(0.39)),
-        Clip("bad/doubled", "aabb", sound(0.23)),  # six states, and there are five
+        Clip("bad/long", "a", sound(2.81)),
+        Clip("bad/text", "abcdefghij", sound(0.19)),
+        Clip("bad/doubled", "aabb", sound(0.03)),  # six states, and there are five
         Clip("bad/empty", "a", b""),
         Clip("bad/half", "a", tmp_path / "half.wav"),
     ]
-    good = [Clip("good/text", "abcdefghij", sound(0.4)), Clip("good/doubled", "abab", sound(0.23)),
-            Clip("good/long", "a", sound(3))]  # fmt: skip
+    good = [
+        Clip("good/text", "abcdefghij", sound(0.2)),
+        Clip("good/doubled", "abab", sound(0.03)),
+        Clip("good/long", "a", sound(2.8)),
+    ]  # fmt: skip; with edges of 0.2 s in all
     stream = made(clips=[*bad, *good], longest=3.0)
     assert [known.clip.id for known in stream.clips] == ["good/text", "good/doubled", "good/long"]
     assert str(stream.dropped) == (
