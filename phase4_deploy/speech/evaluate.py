@@ -90,7 +90,7 @@ def measure(
     rows.append(Row(
         step="speech", metric="real_time_factor", value=real_time_factor(spent, sound), unit="",
         better="lower", n=sum(len(part.clips) for part in parts), split="test",
-        protocol=f"clips one at a time, {sound:.0f} s of sound, {torch.get_num_threads()} threads",
+        protocol=f"clips one at a time, {sound:.0f} s of sound, threads: {torch.get_num_threads()}",
         **common,
     ))  # fmt: skip
     rows.append(silence_row(transcriber, common))

@@ -36,7 +36,7 @@ class Heard(NamedTuple):
 def spectrogram(mels: Float[Tensor, "t mels"], spans: Sequence[Span] = ()) -> bytes:
     """Log-mel frames as a PNG, low sounds below; under it each letter where it was heard.
 
-    A letter the model was less sure of is paler; a line marks where it begins, a space shows as ␣.
+    A letter the model was less sure of is paler; a line marks where it begins, a space shows as _.
     """
     picture = Image.fromarray(_coloured(mels))
     width, height = picture.width * ACROSS, picture.height * UP
@@ -51,7 +51,7 @@ def spectrogram(mels: Float[Tensor, "t mels"], spans: Sequence[Span] = ()) -> by
             for dark, light in zip(DARK, LIGHT, strict=True)
         )
         draw.line([(left, height), (left, height + 6)], fill=ink)
-        letter = "␣" if span.character == " " else span.character
+        letter = "_" if span.character == " " else span.character
         draw.text(((left + right) / 2, height + 8), letter, fill=ink, font=font, anchor="ma")
     buffer = io.BytesIO()
     sheet.save(buffer, "PNG")

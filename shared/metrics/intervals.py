@@ -26,7 +26,8 @@ def wilson(right: Bool[Tensor, " n"], z: float = 1.96) -> tuple[float, float]:
     n, p = len(right), right.float().mean().item()
     middle, width = p + z * z / (2 * n), z * (p * (1 - p) / n + z * z / (4 * n * n)) ** 0.5
     low, high = (middle - width) / (1 + z * z / n), (middle + width) / (1 + z * z / n)
-    return min(low, p), max(high, p)  # rounding must not leave the value outside
+    # Rounding must leave neither the value outside nor the interval beyond 0 and 1.
+    return max(0.0, min(low, p)), min(1.0, max(high, p))
 
 
 def mean_of(
