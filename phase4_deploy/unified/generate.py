@@ -54,6 +54,8 @@ class Unified:
         `image` (3, H, W) in [-1, 1] or a file, `audio` a wave of 16 kHz or a file. Where a clip
         holds no speech, the answer is empty.
         """
+        if text and audio is not None:
+            raise VermeilError("a question was given twice: typed and spoken", "give one of them")
         wave = audio if isinstance(audio, Tensor) or audio is None else read(audio)
         if wave is not None and not speaks(wave):
             return ""
@@ -63,16 +65,14 @@ class Unified:
             return self._continue(text, sampling)
         if mels is None:
             return self.answers(pictures=pictures, texts=[text or CAPTION], sampling=sampling)[0]
-        if pictures is None and not text:
+        if pictures is None:
             return self.transcripts(mels)[0]
-        if text:
-            raise VermeilError("a question was given twice: typed and spoken", "give one of them")
         return self.answers(pictures=pictures, mels=mels, sampling=sampling)[0]
 
     @torch.inference_mode()
     def answers(
         self, *, pictures: Float[Tensor, "b 3 h w"] | None = None,
-        mels: Sequence[Float[Tensor, "t 80"]] | None = None, texts: Sequence[str] | None = None,
+        mels: Sequence[Float[Tensor, "_ 80"]] | None = None, texts: Sequence[str] | None = None,
         sampling: Sampling = GREEDY,
     ) -> list[str]:  # fmt: skip
         """An answer a row, each question typed (`texts`; "" asks nothing) or spoken (`mels`)."""
@@ -81,7 +81,7 @@ class Unified:
         return self._say(number, pictures, mels, prompts, sampling)
 
     @torch.inference_mode()
-    def transcripts(self, mels: Sequence[Float[Tensor, "t 80"]]) -> list[str]:
+    def transcripts(self, mels: Sequence[Float[Tensor, "_ 80"]]) -> list[str]:
         """What is said in each clip."""
         prompts = [self.prompter.question(TRANSCRIBE)] * len(mels)
         return self._say(len(mels), None, mels, prompts, LONG)
