@@ -29,7 +29,7 @@ from shared.errors import VermeilError
 SYNCHRONOUS, DONT_EXIT, UTF_8, BY_CHARACTER = 2, 0x8000, 1, 1
 SPEED, PITCH, LIVELINESS = 1, 3, 4
 HEAD = struct.Struct("<I")  # bytes that follow
-INSTALL = ('pip install -c constraints.txt -e ".[audio]" brings espeakng-loader; or install '
+INSTALL = ('pip install -c constraints.txt -e . brings espeakng-loader; or install '
            "espeak-ng with the system's packages")  # fmt: skip
 Callback = ctypes.CFUNCTYPE(
     ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p
@@ -124,6 +124,8 @@ class _Speaker:
         if started != rate():
             raise SystemExit(f"{path} does not start")
         self._library.espeak_SetSynthCallback(self._callback)
+        with suppress(AttributeError):  # breath is noise; from 1.52 on it is seeded with the time
+            self._library.espeak_ng_SetRandSeed(ctypes.c_long(1))
 
     def say(self, text: str, voice: str, *settings: int) -> bytes:
         """The samples, none where that cannot be said."""

@@ -31,7 +31,7 @@ from shared.errors import VermeilError
 from shared.home import home, write_atomically
 from shared.metrics.speech import normalise, real_time_factor
 
-INSTALL = 'pip install -c constraints.txt -e ".[audio]"'
+INSTALL = "pip install -c constraints.txt -e ."
 
 
 def measure(
