@@ -19,7 +19,7 @@ def seconds(clip: Clip) -> float | None:
     except ImportError:
         raise VermeilError(
             "audio files take the package soundfile, which is not installed",
-            'pip install -c constraints.txt -e ".[audio]"',
+            "pip install -c constraints.txt -e .",
         ) from None
     source = clip.source
     try:

@@ -49,7 +49,7 @@ class Line(NamedTuple):
 class Spoken(SpeechData):
     """Lines, each in one voice and manner; a clip is a function of its line alone."""
 
-    version = "1"
+    version = "2"
     rate: int  # samples a second of the clips
 
     def __init__(self, root: Path | None = None):

@@ -21,7 +21,7 @@ try:
 except ImportError as error:
     raise VermeilError(
         f"sound takes the package {error.name}, which is not installed",
-        'pip install -c constraints.txt -e ".[audio]"',
+        "pip install -c constraints.txt -e .",
     ) from None
 
 RATE = 16_000

@@ -154,7 +154,7 @@ def _jiwer() -> ModuleType:
     except ImportError:
         raise VermeilError(
             "error rates are counted by jiwer, which is not installed",
-            'pip install -c constraints.txt -e ".[audio]"',
+            "pip install -c constraints.txt -e .",
         ) from None
     return jiwer
 
