@@ -60,7 +60,7 @@ def transcribe(arguments: list[str]) -> None:
         print(f"{start:8.1f} {end:8.1f}  {text}" if config.form == "times" else text, flush=True)
         found = True
     if not found:
-        print("nobody speaks in this recording, as far as it can tell", file=sys.stderr)
+        print("no words were heard in this recording", file=sys.stderr)
 
 
 def scorer(name: str):
@@ -89,7 +89,10 @@ def ask(arguments: list[str]) -> None:
     unified = Unified.from_pretrained(config.model)
     answer = unified.generate(image=picture, audio=recording)
     if not answer:
-        raise VermeilError(f"nobody speaks in {recording}", "ask aloud, or type the question")
+        raise VermeilError(
+            f"to {recording} there is no answer: nobody speaks, or the model has nothing to say",
+            'ask louder, or type the question: vermeil ask PICTURE.png "..."',
+        )
     print(answer)
 
 

@@ -146,11 +146,13 @@ def test_it_listens(command, walked, tmp_path):
         assert written.stdout.split()[0] == "0.0"
     still = command("transcribe", str(tmp_path / "still.wav"), home=walked)
     assert (still.returncode, still.stdout) == (0, "")
-    assert "nobody speaks" in still.stderr
+    assert "no words were heard" in still.stderr
     aloud = ["ask", str(picture), "--audio", str(tmp_path / "clip.ogg")]
     answered = command(*aloud, home=walked)
-    assert answered.returncode in (0, 2), answered.stderr  # or it says nothing yet
-    assert "Traceback" not in answered.stderr
+    if answered.returncode:  # a model of four steps may well have nothing to say
+        assert answered.returncode == 2 and "there is no answer" in answered.stderr
+    else:
+        assert answered.stdout.strip()
     for step in ("speech", "unified"):
         again = command("eval", f"{step}@smoke", home=walked)
         assert again.returncode == 0, again.stderr
