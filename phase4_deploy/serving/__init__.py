@@ -1,0 +1,1 @@
+"""The service: engine, API, keys, limits and what it says of itself."""
