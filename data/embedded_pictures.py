@@ -9,14 +9,13 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from data.packs import verified
 from data.pictures import Picture, PictureData, check_split, decode
-from shared.errors import VermeilError
 
 # Of pictures.zip, as data/embedded/build_pictures.py makes it.
 PACK_SHA256 = "f502003d7bdb569e980936bbab91180c177afe2d62eae010bd6cb9ffcb13da30"
 PACK, WORDS = "pictures.zip", "words.jsonl"
 STYLES = ("flat", "3D")
-RESTORE = "restore it with: git checkout -- data/embedded"
 
 
 def plain(code: str) -> str:
@@ -88,21 +87,7 @@ class EmbeddedPictures(PictureData):
         return (concept for concept in concepts if concept["split"] == split)
 
     def _verified_bytes(self) -> bytes:
-        """The packed file, read once, so that what is unpacked is what was verified."""
-        try:
-            pack = self.pack.read_bytes()
-        except OSError as error:
-            raise VermeilError(
-                f"the pack of pictures {self.pack} cannot be read ({error.strerror})", RESTORE
-            ) from None
-        found = hashlib.sha256(pack).hexdigest()
-        if found != PACK_SHA256:
-            raise VermeilError(
-                f"the pack of pictures {self.pack} is damaged ({len(pack):,} bytes, "
-                f"sha256 {found[:12]}…, expected {PACK_SHA256[:12]}…)",
-                RESTORE,
-            )
-        return pack
+        return verified(self.pack, PACK_SHA256, "pictures")
 
 
 class EmbeddedPicturesSample(EmbeddedPictures):

@@ -23,7 +23,6 @@ What is held out, and how to read a number on it (SPEECH.md has the table):
   measured on them; on the closed vocabulary it may.
 """
 
-import hashlib
 import io
 import json
 import zipfile
@@ -31,15 +30,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from data.packs import verified
 from data.speech import Clip, SpeechData, check_split
-from shared.errors import VermeilError
 
 # Of speech.zip, as data/embedded/build_speech.py makes it.
 PACK_SHA256 = "67ab4de133488c5d46b55ed2aadfb8721ec6545258cdf2a61f34a732841ac140"
 PACK, TABLE = "speech.zip", "clips.jsonl"
 SPEAKER = "Allison Smith"
 CLOSED = ("digits", "letters", "words")
-RESTORE = "restore it with: git checkout -- data/embedded"
 
 
 class EmbeddedSpeech(SpeechData):
@@ -88,21 +86,7 @@ class EmbeddedSpeech(SpeechData):
                 yield Clip(row["id"], row["text"], content, SPEAKER, row["label_method"])
 
     def _verified_bytes(self) -> bytes:
-        """The packed file, read once, so that what is unpacked is what was verified."""
-        try:
-            pack = self.pack.read_bytes()
-        except OSError as error:
-            raise VermeilError(
-                f"the pack of speech {self.pack} cannot be read ({error.strerror})", RESTORE
-            ) from None
-        found = hashlib.sha256(pack).hexdigest()
-        if found != PACK_SHA256:
-            raise VermeilError(
-                f"the pack of speech {self.pack} is damaged ({len(pack):,} bytes, "
-                f"sha256 {found[:12]}…, expected {PACK_SHA256[:12]}…)",
-                RESTORE,
-            )
-        return pack
+        return verified(self.pack, PACK_SHA256, "speech")
 
 
 def vocabulary() -> list[str]:

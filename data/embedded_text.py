@@ -7,13 +7,12 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
+from data.packs import verified
 from data.text import Document, TextData, check_split
-from shared.errors import VermeilError
 
 # Of text.jsonl.xz, as data/embedded/build_text.py makes it.
 PACK_SHA256 = "9ca652f21a2fc6f4a95960dfc9e2ea74104050ae996f03acadae3fdf7b6d429c"
 
-RESTORE = "restore it with: git checkout -- data/embedded"
 
 # Held out are whole documents: one novel each, and 24 addresses evenly spaced in time, in turn
 # for validation and for test.
@@ -86,21 +85,7 @@ class EmbeddedText(TextData):
         return (document for document in documents if _split_of(document.id) == split)
 
     def _verified_bytes(self) -> bytes:
-        """The packed file (4 MB), read once, so that what is parsed is what was verified."""
-        try:
-            pack = self.pack.read_bytes()
-        except OSError as error:
-            raise VermeilError(
-                f"the text pack {self.pack} cannot be read ({error.strerror})", RESTORE
-            ) from None
-        found = hashlib.sha256(pack).hexdigest()
-        if found != PACK_SHA256:
-            raise VermeilError(
-                f"the text pack {self.pack} is damaged ({len(pack):,} bytes, "
-                f"sha256 {found[:12]}…, expected {PACK_SHA256[:12]}…)",
-                RESTORE,
-            )
-        return pack
+        return verified(self.pack, PACK_SHA256, "text")
 
 
 class EmbeddedSample(EmbeddedText):

@@ -145,7 +145,7 @@ def main(run: Run, engine=None):
     found = run.results(
         hardware.describe(history.precision),
         rows=measured,
-        exhibits=[curve, results.texts("What it writes as it learns", samples.read())],
+        exhibits=[curve, results.texts("What it writes as it learns", samples.written.items())],
         verdict=verdict,
     )
 

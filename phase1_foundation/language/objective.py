@@ -1,6 +1,5 @@
 """What the language model is trained for, and what it writes while it learns."""
 
-import json
 from pathlib import Path
 
 from jaxtyping import Float, Int
@@ -10,7 +9,7 @@ from phase1_foundation.language.generate import Sampling, generate
 from phase1_foundation.language.model import LanguageModel
 from phase1_foundation.language.tokenizer import Tokenizer
 from shared.objective import Objective
-from shared.trackers import read_metrics
+from shared.samples import WrittenSamples
 
 PROMPTS: tuple[str, ...] = ("The people of the United States", "She had been", "\n\n")
 
@@ -30,21 +29,9 @@ class SamplesInTraining:
     sampling = Sampling(max_tokens=60, temperature=0.8, top_p=0.95, seed=1)
 
     def __init__(self, model: LanguageModel, tokenizer: Tokenizer, folder: Path):
-        self.model, self.tokenizer, self.path = model, tokenizer, folder / "samples.jsonl"
+        self.model, self.tokenizer, self.written = model, tokenizer, WrittenSamples(folder)
 
     def __call__(self, step: int) -> dict[str, str]:
         """Generate and keep; returns prompt -> text for the trackers."""
         texts = generate(self.model, self.tokenizer, PROMPTS, self.sampling)
-        made = dict(zip(PROMPTS, texts, strict=True))
-        with self.path.open("a") as file:
-            file.write(json.dumps({"step": step, "texts": made}) + "\n")
-        return made
-
-    def read(self) -> list[tuple[str, str, str]]:
-        """(label, prompt, text) in order of steps; a resumed run's repeated steps count once."""
-        by_step = {line["step"]: line["texts"] for line in read_metrics(self.path)}
-        return [
-            (f"step {step:,}", prompt, text)
-            for step in sorted(by_step)
-            for prompt, text in by_step[step].items()
-        ]
+        return self.written.keep(step, dict(zip(PROMPTS, texts, strict=True)))

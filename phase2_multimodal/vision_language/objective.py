@@ -1,6 +1,5 @@
 """What the vision-language model is trained for: to say what people said about a picture."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +16,7 @@ from phase2_multimodal.vision_language.model import VisionLanguageModel
 from phase2_multimodal.vision_language.prompts import CAPTION, Prompter
 from shared.objective import Objective
 from shared.results import texts
-from shared.trackers import read_metrics
+from shared.samples import WrittenSamples
 
 if TYPE_CHECKING:
     from phase2_multimodal.train_caption import CaptionConfig
@@ -48,7 +47,7 @@ class SamplesInTraining:
     PICTURES = 6
 
     def __init__(self, model: VisionLanguageModel, prompter: Prompter, talks: Talks, folder: Path):
-        self.model, self.prompter, self.path = model, prompter, folder / "samples.jsonl"
+        self.model, self.prompter, self.written = model, prompter, WrittenSamples(folder)
         self.talks = [talks[number] for number in range(min(self.PICTURES, len(talks)))]
 
     def __call__(self, step: int) -> dict[str, str]:
@@ -56,17 +55,10 @@ class SamplesInTraining:
         speaker = Speaker(self.model, self.prompter)  # weights have changed
         prefix = speaker.look(to_tensor(np.stack([talk.pixels for talk in self.talks])))
         said = speaker.say(prefix, [CAPTION] * len(self.talks))
-        made = dict(zip((talk.captions[0] for talk in self.talks), said, strict=True))
-        with self.path.open("a") as file:
-            file.write(json.dumps({"step": step, "texts": made}) + "\n")
-        return made
+        true = (talk.captions[0] for talk in self.talks)
+        return self.written.keep(step, dict(zip(true, said, strict=True)))
 
     def exhibit(self) -> dict[str, Any]:
-        """What was said at each stage; a resumed run's repeated steps count once."""
-        by_step = {line["step"]: line["texts"] for line in read_metrics(self.path)}
-        items = [
-            (f"step {step:,}", f"{true} |", said)
-            for step in sorted(by_step)
-            for true, said in by_step[step].items()
-        ]
+        """What was said at each stage."""
+        items = [(stage, f"{true} |", said) for stage, true, said in self.written.items()]
         return texts("What it says as it learns, after what a person might", items)

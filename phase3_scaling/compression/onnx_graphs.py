@@ -97,19 +97,23 @@ class Asked(nn.Module):
 
 def diffusion_pieces(model: DiffusionModel) -> list[Piece]:
     """A condition, and a step of drawing; the solver stays with who draws."""
-    size, dim = model.config.size, model.config.dim
+    asked = {"labels": (torch.zeros(ROWS, dtype=torch.long), {0: "batch"})}
+    step = looked_at(model.config.size, model.config.dim)
+    return [
+        Piece("condition", Asked(model), asked, ("tokens",)),
+        Piece("step", model, step, ("prediction",)),
+    ]
+
+
+def looked_at(size: int, dim: int) -> dict[str, tuple[Tensor, Axes]]:
+    """What a step of drawing is given: noisy pictures, their times, and what is asked for."""
     rows, words = {0: "batch"}, {0: "batch", 1: "tokens"}
-    asked = {"labels": (torch.zeros(ROWS, dtype=torch.long), rows)}
-    step = {
+    return {
         "x_t": (torch.zeros(ROWS, 3, size, size), rows),
         "t": (torch.full((ROWS,), 0.5), rows),
         "tokens": (torch.zeros(ROWS, WORDS, dim), words),
         "mask": (torch.ones(ROWS, WORDS, dtype=torch.bool), words),
     }
-    return [
-        Piece("condition", Asked(model), asked, ("tokens",)),
-        Piece("step", model, step, ("prediction",)),
-    ]
 
 
 class Read(nn.Module):
@@ -141,15 +145,9 @@ class Illustrator(nn.Module):
 
 def text_to_image_pieces(model: TextToImageModel) -> list[Piece]:
     """What reads a prompt, and a step of drawing it."""
-    size, dim = model.config.diffusion.size, model.config.diffusion.dim
-    rows, words = {0: "batch"}, {0: "batch", 1: "tokens"}
+    words = {0: "batch", 1: "tokens"}
     prompts = {"prompts": (torch.ones(ROWS, WORDS, dtype=torch.long), words)}
-    step = {
-        "x_t": (torch.zeros(ROWS, 3, size, size), rows),
-        "t": (torch.full((ROWS,), 0.5), rows),
-        "tokens": (torch.zeros(ROWS, WORDS, dim), words),
-        "mask": (torch.ones(ROWS, WORDS, dtype=torch.bool), words),
-    }
+    step = looked_at(model.config.diffusion.size, model.config.diffusion.dim)
     return [
         Piece("read", Read(model), prompts, ("tokens", "mask")),
         Piece("step", Illustrator(model), step, ("prediction",)),

@@ -1,6 +1,5 @@
 """Clips kept out of training: what the loss is measured on, and what is heard as it learns."""
 
-import json
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from phase4_deploy.speech.alphabet import Alphabet
 from phase4_deploy.speech.ctc import greedy
 from phase4_deploy.speech.encoder import SpeechRecogniser
 from shared.results import texts
-from shared.trackers import read_metrics
+from shared.samples import WrittenSamples
 
 
 def held_out(speech: SpeechData, most: int, batch_size: int) -> list[Batch]:
@@ -31,7 +30,7 @@ class SamplesInTraining:
     CLIPS = 6
 
     def __init__(self, model: SpeechRecogniser, batch: Batch, folder: Path):
-        self.model, self.path = model, folder / "samples.jsonl"
+        self.model, self.written = model, WrittenSamples(folder)
         self.mels, self.lengths = batch.mels[: self.CLIPS], batch.lengths[: self.CLIPS]
         self.texts = batch.texts[: self.CLIPS]
 
@@ -41,17 +40,9 @@ class SamplesInTraining:
         device = next(self.model.parameters()).device
         log_probs, lengths = self.model(self.mels.to(device), self.lengths.to(device))
         heard = greedy(log_probs.cpu(), lengths.cpu(), self.model.alphabet)
-        made = dict(zip(self.texts, heard, strict=True))
-        with self.path.open("a") as file:
-            file.write(json.dumps({"step": step, "texts": made}) + "\n")
-        return made
+        return self.written.keep(step, dict(zip(self.texts, heard, strict=True)))
 
     def exhibit(self) -> dict[str, Any]:
-        """What was heard at each stage; a resumed run's repeated steps count once."""
-        by_step = {line["step"]: line["texts"] for line in read_metrics(self.path)}
-        items = [
-            (f"step {step:,}", f"{said} |", heard)
-            for step in sorted(by_step)
-            for said, heard in by_step[step].items()
-        ]
+        """What was heard at each stage."""
+        items = [(stage, f"{said} |", heard) for stage, said, heard in self.written.items()]
         return texts("What it hears as it learns, after what was said", items)

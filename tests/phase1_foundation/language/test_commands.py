@@ -47,7 +47,7 @@ def test_samples_in_training(model, tokenizer, tmp_path):
     assert list(first) == list(PROMPTS)
     samples(5)
     assert samples(10) == first, "the same model, prompts and seed say the same"
-    kept = samples.read()
+    kept = samples.written.items()
     assert [(label, prompt) for label, prompt, _ in kept] == [
         (f"step {step}", prompt) for step in (5, 10) for prompt in PROMPTS
     ]
