@@ -43,8 +43,8 @@ def to_stderr(line: str) -> None:
 class Telemetry:
     """Request ids, security headers, a JSON log line and metrics; spans where `tracing` is given.
 
-    An exception that reaches it is answered with 500 and logged by its class and lines of code, for
-    its message may hold what a client wrote.
+    An exception that reaches it is answered with 500, where the API has not done so, and ends here:
+    logged by its class and lines of code, for its message may hold what a client wrote.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class Telemetry:
             if request.status is None:
                 response = refusal(500, "the server failed to answer", "internal_error")
                 await response(request.scope, request.receive, request.send)
-            else:  # half an answer is out: the server has to break the connection off
+            elif not request.whole:  # the server has to break the connection off
                 raise _BrokenOff from None
 
     def _finish(self, request: "_Request") -> None:
