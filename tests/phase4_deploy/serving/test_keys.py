@@ -8,17 +8,20 @@ import stat
 import subprocess
 import sys
 import threading
+import time
+from dataclasses import asdict
 from datetime import date
 from pathlib import Path
 
 import pytest
+from sqlalchemy import event, insert
 
 from phase4_deploy.serving import key_ring
 from phase4_deploy.serving import keys as module
 from phase4_deploy.serving.account import Usage
 from phase4_deploy.serving.key_commands import keys as command
 from phase4_deploy.serving.key_ring import KeyRing
-from phase4_deploy.serving.keys import KeyStore, digest, match
+from phase4_deploy.serving.keys import KeyStore, Used, digest, match
 from shared.errors import VermeilError
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -116,6 +119,21 @@ def test_usage_adds_up_by_key_day_and_endpoint(store):
     }
 
 
+def test_a_row_that_another_process_makes_meanwhile_is_added_to(store):
+    """SQLite's lock never lets that happen; other databases do."""
+    store.add("anna")
+    bill, others = {(1, DAY, "/v1/a"): Usage(1, 0, 5)}, []
+
+    @event.listens_for(store._engine, "savepoint")
+    def meanwhile(connection, name):
+        others.append(name)
+        values = {"key_id": 1, "day": DAY, "endpoint": "/v1/a", **asdict(Usage(2, 1, 7))}
+        connection.execute(insert(Used).values(**values))
+
+    store.record(bill)
+    assert len(others) == 1 and store.totals() == {1: (Usage(3, 1, 12), DAY)}
+
+
 WRITER = """
 import sys
 from datetime import date
@@ -183,7 +201,7 @@ def test_a_door_that_had_a_key_never_opens_again(store, home):
             store.revoke("anna")
             sqlite3.connect(home / "serving.sqlite").executescript("delete from api_keys")
             clock.now = 2.0
-            assert not await ring.open() and await ring.find(key) is None
+            assert await ring.find(key) is None and not await ring.open()
 
     asyncio.run(check())
 
@@ -224,6 +242,7 @@ def test_usage_is_written_in_batches_kept_while_it_cannot_be_and_flushed_at_the_
         batches.append(dict(bills))
         if len(batches) == 1:
             raise VermeilError("locked")
+        time.sleep(0.1)
         record(bills)
 
     store.record = counted
@@ -233,9 +252,10 @@ def test_usage_is_written_in_batches_kept_while_it_cannot_be_and_flushed_at_the_
             [key] = store.all()
             for _ in range(10):
                 ring.used(key, "/v1/a", Usage(1, 0, 5))
-            while len(batches) < 2:
-                await asyncio.sleep(0.01)
-            ring.used(key, "/v1/b", Usage(1))
+            async with asyncio.timeout(5):
+                while len(batches) < 2:
+                    await asyncio.sleep(0.01)
+            ring.used(key, "/v1/b", Usage(1))  # while a batch is on its way, and then it ends
 
     asyncio.run(check())
     assert [sum(u.requests for u in batch.values()) for batch in batches] == [10, 10, 1]
