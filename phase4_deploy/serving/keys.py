@@ -174,7 +174,8 @@ class KeyStore:
         asked = select(Used.key_id, func.max(Used.day), *sums).group_by(Used.key_id)
         with self._session() as session:
             rows = [tuple(row) for row in session.execute(asked)]
-        return {key: (Usage(*amounts), day) for key, day, *amounts in rows}
+        # Sums come as decimal numbers from some databases.
+        return {key: (Usage(*map(int, n), audio_seconds=float(s)), day) for key, day, *n, s in rows}
 
     def close(self) -> None:
         self._engine.dispose()
