@@ -45,6 +45,9 @@ COMMANDS = {  # name -> what it does, and how it is called
     "ask": ("answer a question about a picture", 'ask PICTURE.png "what is it?"'),
     "transcribe": ("write down what is said", "transcribe FILE.wav"),
     "draw": ("draw what words say", 'draw "a dog on blue" --out dog.png'),
+    "serve": ("answer over HTTP, as OpenAI's API does", "serve [--port 8000]"),
+    "demo": ("a page to try it all", "demo [--port 7860]"),
+    "keys": ("who may use the API", "keys add|list|revoke NAME"),
     "export": ("take a model elsewhere", "export lm --to hf --out DIR"),
     "plan": ("memory, time and cost of a training", "plan --gpus 8 --params 1e9 --tokens 2e10"),
     "submit": ("train on a cluster", "submit slurm|kubernetes -- train lm base"),
@@ -83,6 +86,7 @@ def run(arguments: list[str]) -> None:
         print('      vermeil draw "a star at the top right with purple behind" --out star.png')
         print('      vermeil ask star.png "what color is the background?"')
         print("      vermeil transcribe RECORDING.wav")
+        print("try it all: vermeil demo     answer over HTTP: vermeil serve")
 
 
 TRAIN_HELP = f"""usage: vermeil train STEP [PRESET] [--config FILE] [--key value ...] [engine]
@@ -229,12 +233,16 @@ RUNS = {
                 ("vision", "diffusion", "caption", "vqa", "text_to_image"),
                 "phase3_scaling.compression.onnx_graphs",
             ),
+            "space": "phase4_deploy.demo.commands",
         },
     ),
     "caption": plain("caption", "phase2_multimodal.vision_language.commands"),
     "ask": ask,
     "transcribe": plain("transcribe", "phase4_deploy.commands"),
     "draw": plain("draw", "phase2_multimodal.text_to_image.commands"),
+    "serve": plain("serve", "phase4_deploy.serving.commands"),
+    "demo": plain("demo", "phase4_deploy.demo.commands"),
+    "keys": plain("keys", "phase4_deploy.serving.key_commands"),
     "plan": plain("plan", "phase3_scaling.distributed.plan"),
     "submit": plain("submit", "phase3_scaling.distributed.submit"),
     "data": data,

@@ -31,7 +31,7 @@ class BadPicture(VermeilError):
         self.name, self.reason = name, reason  # the reason is one of few, to be counted by
 
 
-def decode(content: bytes, name: str) -> np.ndarray:
+def decode(content: bytes, name: str, most_pixels: int = MAX_PIXELS) -> np.ndarray:
     """The pixels of a picture file, (H, W, 3) uint8, RGB.
 
     Rotated as its EXIF data says, transparency over white, CMYK, palette, grey and 16 bits as RGB
@@ -43,7 +43,7 @@ def decode(content: bytes, name: str) -> np.ndarray:
         raise BadPicture(name, "too large", f"{len(content) / 2**20:,.0f} MB")
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-            if image.width * image.height > MAX_PIXELS:
+            if image.width * image.height > most_pixels:
                 raise BadPicture(name, "too large", f"{image.width} x {image.height} pixels")
             image.load()
             return np.array(_rgb(_upright(image)))

@@ -104,6 +104,9 @@ class Batch:
 
     Row b's token at position p is slot p of row b in the caches; `bias` is 0 for slots in use and
     minus infinity for the others. Keys lie transposed, as their product reads them fastest.
+
+    All rows begin together (`prefill`, `take_over`), or they come and go one by one (`place`,
+    `clear`); a row without work stays at position 0, and what is written there is overwritten.
     """
 
     @torch.inference_mode()
@@ -115,6 +118,7 @@ class Batch:
         self.values = new(c.layers, rows, heads, capacity, d)
         self.bias = new(rows, heads, 1, capacity)
         self.positions = new(rows, dtype=torch.long)
+        self.going = self.positions + 1  # by how much a step moves each row on: 0 for idle ones
         slot = self.positions[:, None, None, None]
         self.slot = slot.expand(rows, heads, 1, 1)
         self.key_slot = slot.expand(rows, heads, d, 1)
@@ -170,6 +174,40 @@ class Batch:
         self.bias.zero_().masked_fill_(unused, float("-inf"))  # (B, Hkv, 1, S)
 
     @torch.inference_mode()
+    def place(
+        self, row: int, keys: Float[Tensor, "l h s d"], values: Float[Tensor, "l h s d"]
+    ) -> None:
+        """Let a row go on after what the plain model has read, beside rows that are under way."""
+        length = keys.shape[2]
+        self.keys[:, row, ..., :length] = pairs(keys.transpose(2, 3), 2)
+        self.values[:, row, :, :length] = values
+        self._begin(row, length)
+
+    @torch.inference_mode()
+    def clear(self, row: int) -> None:
+        """Let a row idle: one that has ended, or that nobody reads any more."""
+        self._begin(row, 0)
+
+    def _begin(self, row: int, length: int) -> None:
+        self.positions[row], self.going[row] = length, int(length > 0)
+        self.bias[row] = float("-inf")
+        self.bias[row, ..., :length] = 0.0
+        self.longest = self.seen = int(self.positions.max())  # views are made anew
+
+    @torch.inference_mode()
+    def moved(self, rows: int, kept: Sequence[int]) -> "Batch":
+        """The same decoder's batch of another size: row i goes on as kept[i] did, others idle."""
+        other, old = Batch(self.decoder, rows, self.capacity), list(kept)
+        other.going.zero_()
+        other.bias.fill_(float("-inf"))
+        for name in ("keys", "values"):
+            getattr(other, name)[:, : len(old)] = getattr(self, name)[:, old]
+        for name in ("positions", "going", "bias"):
+            getattr(other, name)[: len(old)] = getattr(self, name)[old]
+        other.longest = other.seen = int(other.positions.max())
+        return other
+
+    @torch.inference_mode()
     def step(self, tokens: Int[Tensor, " b"]) -> Float[Tensor, "b v"]:
         """Take one token a row; logits of the next."""
         if self.longest == self.seen:
@@ -190,7 +228,7 @@ class Batch:
             self.fc1.copy_(layer.fc1(self._normed(self.to_fc1)))
             torch.mul(F.silu(self.gate, inplace=True), self.up, out=self.to_fc2)
             self.x.add_(layer.fc2(self.to_fc2))
-        self.positions.add_(1)
+        self.positions.add_(self.going)
         self.longest += 1
         return decoder.head(self._normed(self.to_head)).float()
 

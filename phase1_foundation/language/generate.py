@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from phase1_foundation.language.decode import Batch, Decoder
@@ -96,27 +96,45 @@ class Chooser:
 
     def __call__(self, logits: Float[Tensor, "b v"]) -> Int[Tensor, " b"]:
         """The next token of every row."""
-        chosen = self._choose(logits)
-        if self.penalises:
-            self.seen.scatter_(1, chosen[:, None], True)
-        return chosen
+        seen = self.seen if self.penalises else None
+        return choose(logits, self.sampling, self.generators, seen)
 
-    def _choose(self, logits: Float[Tensor, "b v"]) -> Int[Tensor, " b"]:
-        s = self.sampling
-        if self.penalises:  # Keskar et al., 2019, eq. 2: towards less likely
-            penalised = torch.where(
-                logits > 0, logits / s.repetition_penalty, logits * s.repetition_penalty
-            )
-            logits = torch.where(self.seen, penalised, logits)
-        if s.temperature == 0:
-            return logits.argmax(dim=-1)
-        logits = keep_top_p(keep_top_k(logits / s.temperature, s.top_k), s.top_p)
-        # One random number a row, put through the inverse of the cumulative distribution: six times
-        # as fast as torch.multinomial, which draws one for every token of the vocabulary.
-        cumulative = logits.softmax(dim=-1).cumsum(dim=-1)
-        drawn = torch.cat([torch.rand(1, generator=g, device=g.device) for g in self.generators])
-        drawn = drawn[:, None] * cumulative[:, -1:]  # whose rounded sum may miss 1
-        return torch.searchsorted(cumulative, drawn, right=True)[:, 0]
+
+def choose(
+    logits: Float[Tensor, "b v"], sampling: Sampling, generators: Sequence[torch.Generator],
+    seen: Bool[Tensor, "b v"] | None = None,
+) -> Int[Tensor, " b"]:  # fmt: skip
+    """The next token of rows that are sampled alike, each with its own random numbers.
+
+    `seen` marks the tokens that each row has read or written, and is kept up to date; it is needed
+    for the repetition penalty alone.
+    """
+    if seen is not None:  # Keskar et al., 2019, eq. 2: towards less likely
+        penalty = sampling.repetition_penalty
+        penalised = torch.where(logits > 0, logits / penalty, logits * penalty)
+        logits = torch.where(seen, penalised, logits)
+    if sampling.temperature == 0:
+        chosen = logits.argmax(dim=-1)
+    else:
+        likely = keep_top_k(logits / sampling.temperature, sampling.top_k)
+        chosen = sample(keep_top_p(likely, sampling.top_p), generators)
+    if seen is not None:
+        seen.scatter_(1, chosen[:, None], True)
+    return chosen
+
+
+def sample(
+    logits: Float[Tensor, "b v"], generators: Sequence[torch.Generator]
+) -> Int[Tensor, " b"]:
+    """A token a row, by its probability.
+
+    One random number a row, put through the inverse of the cumulative distribution: six times as
+    fast as torch.multinomial, which draws one for every token of the vocabulary.
+    """
+    cumulative = logits.softmax(dim=-1).cumsum(dim=-1)
+    drawn = torch.cat([torch.rand(1, generator=g, device=g.device) for g in generators])
+    drawn = drawn[:, None] * cumulative[:, -1:]  # whose rounded sum may miss 1
+    return torch.searchsorted(cumulative, drawn, right=True)[:, 0]
 
 
 def keep_top_k(logits: Float[Tensor, "b v"], k: int) -> Float[Tensor, "b v"]:
@@ -156,7 +174,7 @@ def stream_text(
     tokenizer, or the beginning of a stop string.
     """
     ids = [[tokenizer.bos, *tokenizer.encode(prompt)] for prompt in prompts]
-    rows = [_Row(tokenizer, sampling.stop) for _ in prompts]
+    rows = [GrowingText(tokenizer, sampling.stop) for _ in prompts]
     for step in stream(model, ids, sampling, eos=(tokenizer.eos, tokenizer.bos)):
         yield [row.add(token) for row, token in zip(rows, step, strict=True)]
         if all(row.stopped or token is None for row, token in zip(rows, step, strict=True)):
@@ -167,8 +185,8 @@ def stream_text(
 UNFINISHED = "\ufffd\ue000"  # how a character's first bytes, and an escape's, are decoded
 
 
-class _Row:
-    """The text of one answer as it grows."""
+class GrowingText:
+    """The text of one answer as it grows, token by token."""
 
     def __init__(self, tokenizer: Tokenizer, stop: tuple[str, ...]):
         self.tokenizer, self.stop = tokenizer, stop

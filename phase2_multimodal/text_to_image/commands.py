@@ -68,14 +68,20 @@ def draw(arguments: list[str]) -> None:
 
 def drawing(folder: Path, config: DrawConfig) -> dict[str, Any]:
     """What was asked for, and for the rest how the model in `folder` was measured."""
+    measured = as_measured(folder)
+    asked = {key: getattr(config, key) for key in measured}
+    return measured | {key: value for key, value in asked.items() if value is not None}
+
+
+def as_measured(folder: Path) -> dict[str, Any]:
+    """How the model in `folder` drew when it was measured: arguments of `draw`."""
     from phase2_multimodal.train_text_to_image import TextToImageTrainConfig
     from shared.artifact import Artifact
 
     trained = TextToImageTrainConfig()
     if (folder / "manifest.json").exists():
         trained = override(trained, Artifact(folder).manifest["config"])
-    asked = {key: getattr(config, key) for key in trained.drawing}
-    return trained.drawing | {key: value for key, value in asked.items() if value is not None}
+    return trained.drawing
 
 
 def eval(arguments: list[str]) -> None:

@@ -23,7 +23,8 @@ from shared.errors import VermeilError
 
 # Without a key: kubelets and load balancers have none to ask for health with, and the pages that
 # describe the API hold nothing of anyone's. Whatever is not listed is guarded.
-OPEN = {"/health/live", "/health/ready", "/docs", "/docs/oauth2-redirect", "/openapi.json"}
+OPEN = {"/health/live", "/health/ready", "/docs", "/openapi.json"}
+PAGES = "/docs/"  # with their scripts
 METRICS = "/metrics"  # numbers, no content; scraped inside the cluster, or with a key by flag
 DISCONNECT: Message = {"type": "http.disconnect"}
 
@@ -75,7 +76,12 @@ class Gate:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope.get("path", "").removeprefix(scope.get("root_path", ""))
-        if self.ring is None or scope["type"] == "lifespan" or path in self.free:
+        if (
+            self.ring is None
+            or scope["type"] == "lifespan"
+            or path in self.free
+            or path.startswith(PAGES)
+        ):
             await self.app(scope, receive, send)
             return
         try:

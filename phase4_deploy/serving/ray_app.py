@@ -1,0 +1,111 @@
+"""The same API on Ray Serve: as many replicas as there is work for, on as many machines as Ray has.
+
+Each replica is a process with an engine of its own; Ray's proxy hands every request to one that
+has room, and starts a new one in the place of one that died. What a replica counts for itself (a
+key's rate, /metrics) is one replica's.
+"""
+
+import os
+import signal
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from shared.errors import VermeilError
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+NAME = "vermeil"
+
+
+@dataclass(frozen=True)
+class Replicas:
+    """How many, and what each is given."""
+
+    fewest: int = 1
+    most: int = 4
+    busy: int = 8  # requests at once for each: with more there will be more replicas
+    at_once: int = 64  # the most that one replica is handed; the others wait in the proxy
+    cpus: float = 1.0
+    gpus: float = 0.0
+    drain_seconds: float = 30.0
+    calm_seconds: float = 300.0  # with less to do before a replica is taken away
+
+    def check(self) -> None:
+        """What Ray would refuse with a page of its own."""
+        if not 1 <= self.fewest <= self.most:
+            raise VermeilError(
+                f"between {self.fewest} and {self.most} replicas are none", "--replicas 1 or more"
+            )
+
+
+def application(build: Callable[[], "FastAPI"], replicas: Replicas) -> Any:
+    """The Ray Serve application whose replicas each call `build` for an API of their own.
+
+    `build` is sent to them by value: a plain function, and what it closes over can be pickled.
+    """
+    replicas.check()
+    serve = _ray("ray.serve")
+
+    deployment = serve.deployment(
+        name=NAME,
+        autoscaling_config={
+            "min_replicas": replicas.fewest,
+            "max_replicas": replicas.most,
+            "target_ongoing_requests": replicas.busy,
+            "upscale_delay_s": 3.0,
+            "downscale_delay_s": replicas.calm_seconds,
+        },
+        max_ongoing_requests=replicas.at_once,
+        ray_actor_options={"num_cpus": replicas.cpus, "num_gpus": replicas.gpus},
+        graceful_shutdown_timeout_s=replicas.drain_seconds,
+        health_check_period_s=5.0,
+    )
+    return deployment(serve.ingress(build)()).bind()
+
+
+def start(
+    build: Callable[[], "FastAPI"], replicas: Replicas, *, host: str = "127.0.0.1",
+    port: int = 8000, address: str = "",
+) -> None:  # fmt: skip
+    """Start Ray here, or join the cluster at `address` ("auto": this machine's), and the API on it.
+
+    Returns when the first replicas are ready.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing leaves the machine unasked
+    ray, serve = _ray("ray"), _ray("ray.serve")
+    if not ray.is_initialized():
+        where = {"address": address} if address else {"include_dashboard": False}
+        ray.init(**where, log_to_driver=False, logging_level="WARNING", namespace=NAME)
+    serve.start(http_options={"host": host, "port": port})
+    serve.run(application(build, replicas), name=NAME, route_prefix="/")
+
+
+def stop() -> None:
+    """Let the replicas answer what they took in, then end them, and a Ray that was started here."""
+    _ray("ray.serve").shutdown()
+    _ray("ray").shutdown()
+
+
+def run(build: Callable[[], "FastAPI"], replicas: Replicas, **where: Any) -> None:
+    """`start`, until SIGTERM or Ctrl-C; then `stop`."""
+    told = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: told.set())
+    start(build, replicas, **where)
+    try:
+        told.wait()
+    finally:
+        stop()
+
+
+def _ray(name: str) -> Any:
+    try:
+        return import_module(name)
+    except ImportError:
+        raise VermeilError(
+            "Ray Serve is not installed", 'pip install -c constraints.txt -e ".[cluster]"'
+        ) from None
