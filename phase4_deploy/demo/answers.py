@@ -10,10 +10,11 @@ from typing import Any
 import gradio as gr
 from PIL import Image
 
+from phase4_deploy.demo import files
 from phase4_deploy.demo.messages import conversation
+from phase4_deploy.demo.pictures import enlarged, opened
 from shared.errors import VermeilError
 
-SIDE = 512  # pixels that a drawing is shown with, at least
 NO_REPORT = (
     "<p>There is no report yet: <code>vermeil run tiny</code> writes one, and so does "
     "<code>vermeil report</code>.</p>"
@@ -65,18 +66,18 @@ class Answers:
     def caption(self, picture: Any) -> str:
         """What a picture shows."""
         with told():
-            return self.assistant.caption(opened(picture))
+            return self.assistant.caption(opened(files.picture(picture)))
 
-    def ask(self, picture: Any, question: str, recording: str | None) -> str:
+    def ask(self, picture: Any, question: str | None, recording: Any) -> str:
         """The answer to a typed or spoken question about a picture."""
         with told():
-            seen = opened(picture)
-            if recording and question.strip():
+            seen, spoken = opened(files.picture(picture)), files.recording(recording)
+            if spoken and (question or "").strip():
                 raise VermeilError(
                     "a question was given twice: typed and spoken", "clear one of the two"
                 )
-            if recording:
-                answer = self.assistant.ask(seen, recording=Path(recording))
+            if spoken:
+                answer = self.assistant.ask(seen, recording=spoken)
             else:
                 asked = _asked(question, "type or record a question first").strip()
                 answer = self.assistant.ask(seen, asked)
@@ -85,7 +86,7 @@ class Answers:
             return answer
 
     def draw(
-        self, prompt: str, negative_prompt: str, number: int, guidance_scale: float, steps: int,
+        self, prompt: str, negative_prompt: str | None, number: int, guidance_scale: float, steps: int,
         seed: int | None, progress: Any = None,
     ) -> Iterator[list[Image.Image]]:  # fmt: skip
         """Drawings as they are done, one seed each; guidance and steps of 0 are the model's own."""
@@ -96,19 +97,20 @@ class Answers:
                 if progress is not None:
                     progress((place, int(number)), desc="Drawing", unit="pictures")
                 drawn += self.assistant.draw(
-                    text, negative_prompt=negative_prompt.strip(),
+                    text, negative_prompt=(negative_prompt or "").strip(),
                     guidance_scale=guidance_scale or None, steps=int(steps) or None,
                     seed=(seed or 0) + place,
                 )  # fmt: skip
                 yield [enlarged(picture) for picture in drawn]
 
-    def transcribe(self, recording: str | None) -> Iterator[str]:
+    def transcribe(self, recording: Any) -> Iterator[str]:
         """What is said, a line for each piece with its seconds, as it is heard."""
         with told():
-            if not recording:
+            sound = files.recording(recording)
+            if not sound:
                 raise VermeilError("record something or choose a file first")
             lines: list[str] = []
-            for start, end, text in self.assistant.transcribe(Path(recording)):
+            for start, end, text in self.assistant.transcribe(sound):
                 lines.append(f"{start:.1f} – {end:.1f} s   {text}")
                 yield "\n".join(lines)
             if not lines:
@@ -118,7 +120,7 @@ class Answers:
         """The next answer in a conversation with pictures and recordings."""
         with told():
             text = ""
-            for piece in self.assistant.chat(conversation(history, message)):
+            for piece in self.assistant.chat(conversation(history, message, files.inside)):
                 text += piece
                 yield text
             if not text:
@@ -137,20 +139,3 @@ def _asked(text: str | None, missing: str) -> str:
     if not text or not text.strip():
         raise VermeilError(missing)
     return text
-
-
-def opened(picture: Any) -> Image.Image:
-    """The picture that a visitor chose, by the rules of the readers of data sets."""
-    from data.decoding import decode
-    from data.folder_pictures import read
-
-    if picture is None:
-        raise VermeilError("choose a picture first, or click one of the examples")
-    path, name = picture
-    return Image.fromarray(decode(read(path, name), name))
-
-
-def enlarged(picture: Image.Image) -> Image.Image:
-    """A small drawing with every pixel as a square."""
-    times = max(1, -(-SIDE // picture.width))
-    return picture.resize((picture.width * times, picture.height * times), Image.Resampling.NEAREST)

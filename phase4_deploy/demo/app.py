@@ -16,30 +16,12 @@ import gradio as gr
 from phase4_deploy.demo import examples
 from phase4_deploy.demo.answers import Answers
 from phase4_deploy.demo.examples import Examples
-from phase4_deploy.demo.files import guarded
 from phase4_deploy.demo.theme import HEAD, STYLE, theme
+from phase4_deploy.demo.words import ABOUT, INTRO
 from shared.errors import VermeilError
 
 WAITING, AT_ONCE = 64, 8  # requests; the engine below has its own queues and joins what it can
 NEW_SEED = "() => Math.floor(Math.random() * 1000000)"
-INTRO = {  # of the preset tiny; PHASES.md has the numbers
-    "Write": "A small language model that goes on where you stop; it has read four novels by Jane "
-             "Austen, Moby Dick and 209 State of the Union addresses, so expect their tone and "
-             "not their sense.",
-    "Caption": "Says what a picture shows; it has only ever seen generated scenes of one to three "
-               "emoji on a coloured ground, and knows nothing of photographs.",
-    "Ask": "Answers a typed or spoken question about an emoji scene (what, how many, which color, "
-           "where); spoken questions it learned from synthetic voices.",
-    "Draw": "Draws 16 things, a dog, a star or a boat among them, large or small in a corner of "
-            "eight colours; it learned from scenes of 32 pixels, shown here enlarged.",
-    "Transcribe": "Writes down English speech letter by letter; it has heard 14 minutes of "
-                  "telephone prompts by one voice, and synthetic ones, so short and clear words "
-                  "fare best.",
-    "Chat": "One set of weights that reads, looks and listens: give it an emoji scene and a typed "
-            "or recorded question; it was taught to answer single questions in a few words.",
-    "Report": "How good all this is: every step's numbers on data that was held out, each beside "
-              "the simple methods that it has to beat.",
-}  # fmt: skip
 NEEDS = {  # a tab works where one of these is served
     "Write": ("lm", "unified"), "Caption": ("unified", "vqa", "caption"),
     "Ask": ("unified", "vqa", "caption"), "Draw": ("text_to_image",),
@@ -56,9 +38,7 @@ def build(assistant: Any, report: Path | None = None) -> gr.Blocks:
             "Transcribe": _transcribe, "Chat": _chat, "Report": _report}  # fmt: skip
     with gr.Blocks(title="Vermeil", analytics_enabled=False, delete_cache=(600, 3600)) as page:
         gr.HTML(
-            "<h1>Vermeil</h1><p>One model that reads, writes, looks, answers, draws and listens, "
-            "trained from scratch on small data (the notes below are of the preset tiny). "
-            "Nothing is shared, counted or fetched.</p>",
+            f"<h1>Vermeil</h1><p>{ABOUT} Nothing is shared, counted or fetched.</p>",
             elem_id="mark",
         )
         with gr.Tabs():
@@ -117,8 +97,7 @@ def _write(answers: Answers, found: Examples, _: gr.Tab) -> None:
                                    info="0 takes the likeliest word every time")  # fmt: skip
                 top_p = gr.Slider(0.05, 1, 0.95, step=0.05, label="Top p")
                 seed = _seed()
-        text = gr.Textbox(label="It goes on", lines=11, max_lines=24, buttons=["copy"],
-                          elem_classes="prose", scale=3, interactive=False)  # fmt: skip
+        text = _text("It goes on", "written", "prose", 11, max_lines=24, scale=3)
     running = gr.on([go.click, prompt.submit], answers.write,
                     [prompt, length, warmth, top_p, seed], text, api_name="write")  # fmt: skip
     stop.click(None, cancels=[running])
@@ -127,23 +106,28 @@ def _write(answers: Answers, found: Examples, _: gr.Tab) -> None:
 
 def _examples(label: str, rows: list, fields: list, answer: Any = None, text: Any = None, **more):
     """Rows to click; with an answer, a click asks too."""
-    gr.Examples(rows, fields, text and [text], answer, run_on_click=answer is not None, label=label,
-                cache_examples=False, api_visibility="private", **more)  # fmt: skip
+    shown = gr.Examples(rows, fields, label=label, cache_examples=False, api_visibility="private",
+                        **more)  # fmt: skip
+    if answer:
+        shown.load_input_event.then(
+            answer, fields, text, preprocess=False, api_visibility="private"
+        )
 
 
 def _picture() -> gr.Image:
-    return guarded(gr.Image(type="filepath", label="Picture", height=320, elem_classes="seen",
-                            sources=["upload", "clipboard"], buttons=[]))  # fmt: skip
+    return gr.Image(type="filepath", label="Picture", height=320, elem_classes="seen",
+                            sources=["upload", "clipboard"], buttons=[])  # fmt: skip
 
 
 def _recording(label: str) -> gr.Audio:
-    return guarded(gr.Audio(type="filepath", label=label, sources=["microphone", "upload"],
-                            buttons=[]))  # fmt: skip
+    return gr.Audio(type="filepath", label=label, sources=["microphone", "upload"],
+                            buttons=[])  # fmt: skip
 
 
-def _answer(label: str) -> gr.Textbox:
-    return gr.Textbox(label=label, lines=3, buttons=["copy"], elem_classes="answer",
-                      interactive=False)  # fmt: skip
+def _text(label: str, name: str, look: str, lines: int, **more: Any) -> gr.Textbox:
+    """Where an answer appears."""
+    return gr.Textbox(label=label, elem_id=name, elem_classes=look, lines=lines, buttons=["copy"],
+                      interactive=False, **more)  # fmt: skip
 
 
 def _caption(answers: Answers, found: Examples, _: gr.Tab) -> None:
@@ -152,8 +136,9 @@ def _caption(answers: Answers, found: Examples, _: gr.Tab) -> None:
             picture = _picture()
             go = gr.Button("Say what it shows", variant="primary")
         with gr.Column(scale=3):
-            text = _answer("It shows")
-            gr.on([go.click, picture.upload], answers.caption, picture, text, api_name="caption")
+            text = _text("It shows", "shown", "answer", 3)
+            gr.on([go.click, picture.upload], answers.caption, picture, text, api_name="caption",
+                  preprocess=False)  # fmt: skip
             scenes = [[str(found.pictures[number])] for number in examples.SCENES]
             _examples("Scenes it has not seen before", scenes, [picture], answers.caption, text)
 
@@ -166,9 +151,9 @@ def _ask(answers: Answers, found: Examples, _: gr.Tab) -> None:
             question = gr.Textbox(label="Question", placeholder="what color is the background?")
             recording = _recording("or ask aloud")
             go = gr.Button("Ask", variant="primary")
-            text = _answer("Answer")
+            text = _text("Answer", "answer", "answer", 3)
     gr.on([go.click, question.submit], answers.ask, [picture, question, recording], text,
-          api_name="ask")  # fmt: skip
+          api_name="ask", preprocess=False)  # fmt: skip
     fields = [picture, question, recording]
     asked = [[str(found.pictures[scene]), words, None] for scene, words in examples.QUESTIONS]
     _examples("Scenes and questions", asked, fields, answers.ask, text, visible_columns=[0, 1])
@@ -192,7 +177,7 @@ def _draw(answers: Answers, found: Examples, _: gr.Tab) -> None:
                 steps = gr.Slider(0, 50, 0, step=1, label="Steps", info="0: as it was measured")
                 seed = _seed()
         gallery = gr.Gallery(label="Drawn", columns=2, height=460, format="png", scale=3,
-                             object_fit="contain", elem_classes="drawn", interactive=False,
+                             object_fit="contain", elem_id="drawn", interactive=False,
                              buttons=["download", "fullscreen"])  # fmt: skip
 
     def draw(prompt, negative, number, guidance, steps, seed, progress=gr.Progress()):  # noqa: B008
@@ -209,9 +194,8 @@ def _transcribe(answers: Answers, found: Examples, _: gr.Tab) -> None:
             recording = _recording("Recording")
             go = gr.Button("Write it down", variant="primary")
         with gr.Column(scale=3):
-            text = gr.Textbox(label="It hears", lines=6, buttons=["copy"], elem_classes="prose",
-                              interactive=False)  # fmt: skip
-    go.click(answers.transcribe, recording, text, api_name="transcribe")
+            text = _text("It hears", "heard", "prose", 6)
+    go.click(answers.transcribe, recording, text, api_name="transcribe", preprocess=False)
     clips = [[str(path)] for path in found.recordings]
     said = [words if len(words) < 60 else f"{words[:57]}..." for words in found.recordings.values()]
     _examples("Recordings it has not heard before", clips, [recording], answers.transcribe, text,
@@ -235,10 +219,10 @@ def _chat(answers: Answers, found: Examples, _: gr.Tab) -> None:
             placeholder="Add a picture, type or record a question, or take an example.",
             show_label=False,
         ),
-        textbox=guarded(gr.MultimodalTextbox(
+        textbox=gr.MultimodalTextbox(
             sources=["upload", "microphone"], file_count="multiple", show_label=False,
             placeholder="Ask about a picture",
-        )),
+        ),
     )  # fmt: skip
 
 

@@ -1,44 +1,34 @@
-"""What a visitor's files are to the page: a path inside Gradio's own folder, and nothing else."""
+"""What a visitor's files are to the page: paths inside Gradio's own folder, and nothing else.
+
+Events that take files ask Gradio for them as they came (`preprocess=False`). It would open pictures
+with limits and errors that are not ours; and of the paths that a client names it checks only those
+in entries that are marked as files.
+"""
 
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-import gradio as gr
+from gradio.utils import get_upload_folder
 
-Field = TypeVar("Field", gr.Image, gr.Audio, gr.MultimodalTextbox)
-
-
-def guarded(field: Field) -> Field:
-    """The field, giving its files unopened: a picture as (path, name), a recording as a path.
-
-    Gradio would open a picture itself, with limits other than ours and errors of its own. And of
-    what a client sends it checks only entries that are marked as files. The method is replaced on
-    the object: a subclass would make Gradio write a stub file beside this one.
-    """
-    cache = Path(field.GRADIO_CACHE).resolve()
-    before = field.preprocess
-
-    def picture(payload: Any) -> tuple[Path, str] | None:
-        if payload is None:
-            return None
-        return _inside(payload.path, cache), payload.orig_name or "this file"
-
-    def recording(payload: Any) -> str | None:
-        return None if payload is None else str(_inside(payload.path, cache))
-
-    def message(payload: Any) -> Any:
-        for file in payload.files if payload else ():
-            _inside(file.path, cache)
-        return before(payload)
-
-    kinds = {gr.Image: picture, gr.Audio: recording, gr.MultimodalTextbox: message}
-    field.preprocess = kinds[type(field)]  # type: ignore[method-assign, assignment]
-    return field
+from shared.errors import VermeilError
 
 
-def _inside(path: str | None, cache: Path) -> Path:
-    """The file, if it was uploaded here or is one of the examples."""
-    file = Path(path or "/").resolve()
-    if not file.is_relative_to(cache) or not file.is_file():
-        raise gr.Error("Choose the file again: it is not here any more", print_exception=False)
+def picture(payload: Any) -> tuple[Path, str] | None:
+    """The file of a picture and its name, unopened; None without one."""
+    found = recording(payload)
+    return found and (found, payload.get("orig_name") or found.name)
+
+
+def recording(payload: Any) -> Path | None:
+    """The file of a recording, unopened; None without one."""
+    if not payload:
+        return None
+    return inside(payload.get("path") if isinstance(payload, dict) else payload)
+
+
+def inside(path: Any) -> Path:
+    """The file, if it was uploaded here or is one of the examples; VermeilError for others."""
+    file = Path(path).resolve() if isinstance(path, str) and "\0" not in path else Path("/")
+    if not file.is_relative_to(Path(get_upload_folder()).resolve()) or not file.is_file():
+        raise VermeilError("choose the file again: it is not here any more")
     return file

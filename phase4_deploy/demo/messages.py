@@ -2,7 +2,7 @@
 
 import base64
 import mimetypes
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,13 @@ from shared.errors import VermeilError
 BROWSERS_OWN = (".webm", ".m4a", ".mp4")  # what browsers record
 
 
-def conversation(history: list[dict[str, Any]], message: dict[str, Any]) -> list[dict[str, Any]]:
+def conversation(
+    history: list[dict[str, Any]], message: dict[str, Any], allowed: Callable[[str], Path] = Path
+) -> list[dict[str, Any]]:
     """OpenAI's messages: the history as Gradio's chatbot has it, and the new message.
 
     `message` is {"text": ..., "files": [paths]}. A user's turn that no answer followed failed, and
-    is left out.
+    is left out. `allowed` gives a file that may be read, or raises.
     """
     new: list[Any] = [{"path": path} for path in message.get("files") or []]
     if text := (message.get("text") or "").strip():
@@ -27,13 +29,13 @@ def conversation(history: list[dict[str, Any]], message: dict[str, Any]) -> list
     turns = [*history, {"role": "user", "content": new}]
     after = [turn["role"] for turn in turns[1:]] + [""]
     return [
-        {"role": turn["role"], "content": list(_parts(turn["content"]))}
+        {"role": turn["role"], "content": list(_parts(turn["content"], allowed))}
         for turn, next_role in zip(turns, after, strict=True)
         if (turn["role"], next_role) != ("user", "user")
     ]
 
 
-def _parts(content: Any) -> Iterator[dict[str, Any]]:
+def _parts(content: Any, allowed: Callable[[str], Path]) -> Iterator[dict[str, Any]]:
     """What a turn holds: words, or an entry a file; the chatbot's two ways to write each."""
     for block in content if isinstance(content, list) else [content]:
         if isinstance(block, str):
@@ -41,7 +43,7 @@ def _parts(content: Any) -> Iterator[dict[str, Any]]:
         elif block.get("type") == "text":
             yield {"type": "text", "text": block["text"]}
         else:
-            yield _file(Path(block.get("file", block)["path"]))
+            yield _file(allowed(block.get("file", block)["path"]))
 
 
 def _file(path: Path) -> dict[str, Any]:

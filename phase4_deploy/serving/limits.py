@@ -25,6 +25,7 @@ from shared.errors import VermeilError
 # describe the API hold nothing of anyone's. Whatever is not listed is guarded.
 OPEN = {"/health/live", "/health/ready", "/docs", "/openapi.json"}
 PAGES = "/docs/"  # with their scripts
+SCRIPTS = "/docs/static/"  # what that page loads: files of a package
 METRICS = "/metrics"  # numbers, no content; scraped inside the cluster, or with a key by flag
 DISCONNECT: Message = {"type": "http.disconnect"}
 
@@ -60,7 +61,7 @@ class Bucket:
 
 
 class Gate:
-    """A key for every path but OPEN, and each key's limits; no ring or no keys: open to all."""
+    """A key for every path but those above, and each key's limits; no ring or no keys: open to all."""
 
     def __init__(
         self,
@@ -95,6 +96,11 @@ class Gate:
             await self._limited(self.ring, found, scope, receive, send)
         else:
             await found(scope, receive, send)
+
+    def _free(self, scope: Scope) -> bool:
+        """Whether a path needs no key."""
+        path = scope["path"].removeprefix(scope.get("root_path", ""))
+        return path in self.free or path.startswith(SCRIPTS)
 
     async def _key(self, ring: KeyRing, scope: Scope) -> Key | JSONResponse:
         """The key that a request shows, or what it is told."""

@@ -106,7 +106,7 @@ class Drawer(Served):
 
     def draw(self, prompt: str, *, seed: int = 0, **asked: Any) -> Ticket[Pixels]:
         """One picture; `asked` are arguments of `draw`, None is as the model was measured."""
-        self.prompts([prompt, asked.get("negative_prompt", "")])  # too long: said at once
+        self.prompts([prompt, asked.get("negative_prompt") or ""])  # too long: said at once
         how = self.measured | {key: value for key, value in asked.items() if value is not None}
         return self.lane.submit(Drawing(prompt, seed, tuple(sorted(how.items()))))
 

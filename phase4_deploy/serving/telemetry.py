@@ -122,6 +122,8 @@ class _Request:
         self.started = time.perf_counter()
         self.state: dict[str, Any] = scope.setdefault("state", {})
         self.id = self.state["request_id"] = request_id(Headers(scope=scope).get("x-request-id"))
+        # Now: a mounted application changes the root.
+        self.path = scope["path"].removeprefix(scope.get("root_path", ""))
         self.method = scope["method"] if scope["method"] in METHODS else account.OTHER
         self.bytes_in = self.bytes_out = 0
         self.status: int | None = None
@@ -153,12 +155,11 @@ class _Request:
 
     def dress(self, headers: MutableHeaders) -> None:
         """Add the id and what keeps browsers from guessing, framing and caching."""
-        path = self.scope["path"].removeprefix(self.scope.get("root_path", ""))
         headers["x-request-id"] = self.id
         headers.update(NOSNIFF)
-        page = path == PAGES or path.startswith(PAGES + "/")
+        page = self.path == PAGES or self.path.startswith(PAGES + "/")
         headers["content-security-policy"] = NO_FRAMES if page else NOTHING
-        if path.startswith("/v1/"):
+        if self.path.startswith("/v1/"):
             headers["cache-control"] = "no-store"
 
 

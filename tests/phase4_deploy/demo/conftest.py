@@ -2,6 +2,7 @@
 
 import json
 import os
+import runpy
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -30,6 +31,12 @@ def files(tmp_path_factory) -> dict[str, Path]:
     (folder / "notes.pdf").write_text("neither")
     (folder / "report.html").write_text(REPORT)
     return {path.name: path for path in folder.iterdir()}
+
+
+@pytest.fixture(scope="session")
+def fake() -> type:
+    """The class of the assistant with known answers: fake(FILE_OF_CALLS)."""
+    return runpy.run_path(str(HERE / "fake_demo.py"))["Fake"]
 
 
 @pytest.fixture(scope="session")

@@ -92,10 +92,10 @@ def test_the_report_stands_in_a_frame_as_it_is(client, files):
      "The &lt;b&gt;prompt&lt;/b&gt; is 999 tokens long: shorten it"),
     ("/write", ("break", 8, 1, 1, 0),
      "Something went wrong here; the terminal shows what, and you can go on"),
-    ("/caption", (None,), "Choose a picture first, or click one of the examples"),
+    ("/caption", (None,), "Choose a picture first"),
     ("/caption", ("text.png",), "Text.png is no picture to learn from (not a picture: it begins "
                                 "with 'I am no pict'): mend it or take it out"),
-    ("/ask", (None, "what?", None), "Choose a picture first, or click one of the examples"),
+    ("/ask", (None, "what?", None), "Choose a picture first"),
     ("/ask", ("scene.png", "", None), "Type or record a question first"),
     ("/ask", ("scene.png", "what?", "tone.wav"),
      "A question was given twice: typed and spoken: clear one of the two"),

@@ -43,7 +43,7 @@ async def fine(request: Request) -> PlainTextResponse:
 
 
 API = [Route("/v1/count", count, methods=["POST"]), Route("/v1/models", fine)]
-API += [Route(path, fine) for path in (*sorted(OPEN), "/metrics")]
+API += [Route(path, fine) for path in (*sorted(OPEN), "/metrics", "/docs/static/{file}")]
 
 
 @asynccontextmanager
@@ -90,8 +90,9 @@ def test_what_needs_no_key_and_metrics_by_flag():
     async def check():
         async with KeyRing(store) as ring:
             async with client(Gate(Starlette(routes=API), ring)) as asks:
-                for path in (*OPEN, "/metrics"):
+                for path in (*OPEN, "/metrics", "/docs/static/page.js"):
                     assert (await asks.get(path)).text == "fine"
+                assert (await asks.get("/docs/static/../../v1/models")).status_code == 401
             async with client(Gate(Starlette(routes=API), ring, guard_metrics=True)) as asks:
                 assert (await asks.get("/health/live")).text == "fine"
                 assert (await asks.get("/metrics")).status_code == 401
