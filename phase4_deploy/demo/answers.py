@@ -86,8 +86,8 @@ class Answers:
             return answer
 
     def draw(
-        self, prompt: str, negative_prompt: str | None, number: int, guidance_scale: float, steps: int,
-        seed: int | None, progress: Any = None,
+        self, prompt: str, negative_prompt: str | None, number: int, guidance_scale: float,
+        steps: int, seed: int | None, progress: Any = None,
     ) -> Iterator[list[Image.Image]]:  # fmt: skip
         """Drawings as they are done, one seed each; guidance and steps of 0 are the model's own."""
         with told():
