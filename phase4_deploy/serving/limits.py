@@ -61,7 +61,7 @@ class Bucket:
 
 
 class Gate:
-    """A key for every path but those above, and each key's limits; no ring or no keys: open to all."""
+    """A key for every path but those above, and each key's limits; without keys open to all."""
 
     def __init__(
         self,

@@ -47,9 +47,9 @@ API += [Route(path, fine) for path in (*sorted(OPEN), "/metrics", "/docs/static/
 
 
 @asynccontextmanager
-async def client(app, key: str = ""):
+async def client(app, key: str = "", root: str = ""):
     headers = {"authorization": f"Bearer {key}"} if key else {}
-    transport = httpx.ASGITransport(app)
+    transport = httpx.ASGITransport(app, root_path=root)
     async with httpx.AsyncClient(transport=transport, base_url="http://t", headers=headers) as asks:
         yield asks
 
@@ -93,6 +93,9 @@ def test_what_needs_no_key_and_metrics_by_flag():
                 for path in (*OPEN, "/metrics", "/docs/static/page.js"):
                     assert (await asks.get(path)).text == "fine"
                 assert (await asks.get("/docs/static/../../v1/models")).status_code == 401
+            async with client(Gate(Starlette(routes=API), ring), root="/api") as asks:
+                assert (await asks.get("/api/health/live")).text == "fine"
+                assert (await asks.get("/api/v1/models")).status_code == 401
             async with client(Gate(Starlette(routes=API), ring, guard_metrics=True)) as asks:
                 assert (await asks.get("/health/live")).text == "fine"
                 assert (await asks.get("/metrics")).status_code == 401
@@ -176,7 +179,9 @@ def test_requests_at_once_and_a_client_that_leaves_gives_its_place_back():
             gate = Gate(Starlette(routes=routes), ring)
             async with client(gate, key) as asks:
                 first, second = (asyncio.create_task(asks.get("/v1/slow")) for _ in range(2))
-                await asyncio.sleep(0.05)
+                async with asyncio.timeout(5):
+                    while not any(bucket.running == 2 for bucket in gate.buckets.values()):
+                        await asyncio.sleep(0.01)
                 answer = await asks.get("/v1/models")
                 assert (answer.status_code, answer.headers["retry-after"]) == (429, "1")
                 first.cancel()
