@@ -42,6 +42,7 @@ class KeyRing:
         self._threads = ThreadPoolExecutor(2, "keys")
 
     async def __aenter__(self) -> "KeyRing":
+        await self._read()
         self._writing = asyncio.create_task(self._write())
         return self
 

@@ -172,9 +172,9 @@ def test_the_ring_asks_the_database_once_in_a_while(store):
     key, clock, threads = store.add("anna"), Clock(), []
 
     async def check():
+        read = store.all
+        store.all = lambda: threads.append(threading.current_thread()) or read()
         async with KeyRing(store, clock=clock) as ring:
-            read = ring.store.all
-            ring.store.all = lambda: threads.append(threading.current_thread()) or read()
             found = await asyncio.gather(*(ring.find(key) for _ in range(20)))
             assert {item.name for item in found} == {"anna"} and len(threads) == 1
             store.revoke("anna")
@@ -213,15 +213,15 @@ def test_a_database_that_is_away_is_borne_for_a_minute(store, caplog):
         raise VermeilError("the keys' database does not answer")
 
     async def check():
+        read, store.all = store.all, away
         async with KeyRing(store, clock=clock) as ring:
-            read, ring.store.all = ring.store.all, away
             with pytest.raises(VermeilError):
                 await ring.find(key)  # never read: nobody is let in, and nobody for free
             with pytest.raises(VermeilError):
                 await ring.open()
-            ring.store.all, clock.now = read, 10.0
+            store.all, clock.now = read, 10.0
             assert await ring.find(key)
-            ring.store.all, clock.now = away, 10 + key_ring.GRACE
+            store.all, clock.now = away, 10 + key_ring.GRACE
             assert await ring.find(key)
             clock.now += 1
             with pytest.raises(VermeilError):

@@ -113,12 +113,12 @@ def test_without_keys_it_is_open_and_a_lost_database_does_not_open_it():
                 async with client(gate) as asks:
                     answer = await asks.post("/v1/count", content=b"abc")
                     assert answer.json() == {"bytes": 3, "key": None}
+
+        def away():
+            raise VermeilError("the keys' database does not answer")
+
+        store.all = away
         async with KeyRing(store) as ring, client(Gate(Starlette(routes=API), ring)) as asks:
-
-            def away():
-                raise VermeilError("the keys' database does not answer")
-
-            ring.store.all = away
             answer = await asks.get("/v1/models")
             assert (answer.status_code, error(answer)) == (503, "keys_unavailable")
             assert answer.headers["retry-after"] == "5"
