@@ -68,15 +68,16 @@ class Decoder:
     """A language model prepared for writing, in the dtype of its weights.
 
     It can write any number of rows, and is fastest for about `rows`. The matrices are copies: after
-    more training, prepare again.
+    more training, prepare again. `product` makes other products of them, e.g. in fewer bits.
     """
 
     @torch.inference_mode()
-    def __init__(self, model: LanguageModel, rows: int = 1):
+    def __init__(self, model: LanguageModel, rows: int = 1, product: type[Product] = Product):
         self.model, self.embed = model, model.embed.weight.detach()
+        self.product = product
         self.head_dim = model.config.dim // model.config.heads
         self.layers = [self._layer(block, rows) for block in model.blocks]
-        self.head = Product(self._folded(model.head, model.norm), rows)
+        self.head = product(self._folded(model.head, model.norm), rows)
         rotary, half = model.rotary, self.head_dim // 2
         self.turns = torch.complex(rotary.cos[:, half:].float(), rotary.sin[:, half:].float())
 
@@ -84,7 +85,7 @@ class Decoder:
         qkv = self._grouped(self._folded(block.attn.qkv, block.norm1))
         fc1 = self._folded(block.mlp.fc1, block.norm2)
         weights = qkv, block.attn.proj.weight.detach(), fc1, block.mlp.fc2.weight.detach()
-        return Layer(*(Product(weight, rows) for weight in weights))
+        return Layer(*(self.product(weight, rows) for weight in weights))
 
     def _folded(self, linear: Any, norm: Any) -> Float[Tensor, "n c"]:
         """RMSNorm is gain * sqrt(C) * x / sqrt(x.x + C eps): what is constant, to the matrix."""

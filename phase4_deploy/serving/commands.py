@@ -17,7 +17,7 @@ class ServeConfig:
     host: str = option("127.0.0.1", "address to listen on; beyond loopback it takes keys")
     port: int = option(8000, "0 takes a free one", low=0, high=65_535)
     keys: str = option("", "where keys lie: an SQLAlchemy URL; empty: in $VERMEIL_HOME")
-    variant: Literal["fp32", "bf16"] = option("fp32", "number format of models that write")
+    variant: Literal["fp32", "bf16", "int8"] = option("fp32", "number format of what writes words")
     threads: int = option(0, "CPU threads of a model at work; 0: one, or half of the cores", low=0)
     rows: int = option(32, "answers that a model writes side by side", low=1, high=1024)
     queue: int = option(64, "requests that may wait for a model", low=1)

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from phase1_foundation.language.decode import Batch, Decoder
+from phase1_foundation.language.decode import Batch, Decoder, Product
 from phase1_foundation.language.generate import GrowingText, Sampling, choose
 from phase1_foundation.language.model import KVCache, LanguageModel
 from phase1_foundation.language.tokenizer import Tokenizer
@@ -50,10 +50,9 @@ class Row:
     seen: Tensor | None  # tokens read and written, for the repetition penalty
     ids: list[int] = field(default_factory=list)
 
-    @property
-    def kind(self) -> Sampling:
-        """What rows have to share to be sampled in one go."""
-        return replace(self.request.sampling, max_tokens=0, stop=(), seed=0)
+    def __post_init__(self):
+        # What rows have to share to be sampled in one go.
+        self.kind = replace(self.request.sampling, max_tokens=0, stop=(), seed=0)
 
     def take(self, token: int) -> str:
         """Write a token; the reason why the answer ends with it, or "" where it goes on."""
@@ -86,12 +85,12 @@ class TextLane(Lane[Writing]):
 
     def __init__(
         self, name: str, model: LanguageModel, tokenizer: Tokenizer, *, most: int, queue: int,
-        memory: Memory,
+        memory: Memory, product: type[Product] = Product,
     ):  # fmt: skip
         super().__init__(name, queue)
         self.model, self.tokenizer, self.memory, self.most = model.eval(), tokenizer, memory, most
         self.device = model.embed.weight.device
-        self.decoder = Decoder(model, min(most, USUAL))
+        self.decoder = Decoder(model, min(most, USUAL), product)
         self.written = 0  # tokens since the start
         self.rows: list[Row | None] = []  # by their place in the batch; None is idle
         self._resize(1)
@@ -138,13 +137,13 @@ class TextLane(Lane[Writing]):
             alike[row.kind].append((place, row))
         for kind, members in alike.items():
             places = [place for place, _ in members]
-            generators = [row.generator for _, row in members]
-            seen = None
+            logits = self._logits if len(places) == len(self.rows) else self._logits[places]
+            generators, seen = [row.generator for _, row in members], None
             if kind.repetition_penalty != 1:
                 seen = torch.stack([row.seen for _, row in members])  # type: ignore[misc]
-            chosen = choose(self._logits[places], kind, generators, seen)
+            chosen = choose(logits, kind, generators, seen).tolist()
             for number, (place, row) in enumerate(members):
-                tokens[place] = int(chosen[number])
+                tokens[place] = chosen[number]
                 row.seen = None if seen is None else seen[number]
         return tokens
 

@@ -28,7 +28,7 @@ class Options:
     """How models are served."""
 
     device: str = "cpu"
-    variant: str = "fp32"  # "bf16" halves what a word costs; answers can differ
+    variant: str = "fp32"  # or "bf16", "int8": words cost less, and some come out otherwise
     rows: int = 32  # answers written side by side by a model
     queue: int = 64  # requests that wait for a lane
     memory_mb: int = 256  # of pictures and prompts that were read, for each model
@@ -47,11 +47,15 @@ class Served:
 
     def text_lane(self, model: Any, tokenizer: Any, options: Options) -> TextLane:
         """The lane of a language model, in the number format that was asked for."""
+        from phase1_foundation.language.decode import Product
+        from phase3_scaling.compression.int8_product import Int8Product
+
         if options.variant == "bf16":
             model = model.to(torch.bfloat16)
         return TextLane(
             self.name, model, tokenizer, most=options.rows, queue=options.queue,
             memory=Memory(options.memory_mb << 20),
+            product=Int8Product if options.variant == "int8" else Product,
         )  # fmt: skip
 
 
