@@ -169,10 +169,10 @@ def test_security_headers_on_every_path_and_error():
 
 def test_metrics_count_and_their_labels_are_bounded():
     waiting = {"text": 3, "pictures": 0}
-    metrics = Metrics(lambda: waiting)
+    metrics, lines = Metrics(lambda: waiting), []
 
     async def check():
-        app = Telemetry(api(), metrics, log=lambda line: None)
+        app = Telemetry(api(), metrics, log=lines.append)
         async with client(app) as asks:
             for n in range(30):
                 await asks.get(f"/v1/models/m{n}")
@@ -181,6 +181,7 @@ def test_metrics_count_and_their_labels_are_bounded():
             await asks.post("/v1/completions", content="one two three")
 
     asyncio.run(check())
+    assert {json.loads(line)["method"] for line in lines} == {"GET", "POST", "other"}
     metrics.looked_up("prefix", True)
     metrics.looked_up("prefix", False)
     metrics.looked_up("prefix", True)
@@ -283,6 +284,8 @@ def test_spans_reach_a_collector_and_hold_no_content(collector):
             async with client(app) as asks:
                 await asks.post("/v1/completions?q=private", content=SECRET, headers=headers)
                 await asks.post("/v1/broken", content=SECRET, headers=headers)
+                with pytest.raises(Exception):  # noqa: B017
+                    await asks.post("/v1/half", headers=headers)
 
     asyncio.run(check())
     tracing.close()
@@ -294,12 +297,16 @@ def test_spans_reach_a_collector_and_hold_no_content(collector):
         for scope in resource.scope_spans
         for span in scope.spans
     ]
-    assert [span.name for span in spans] == ["POST /v1/completions", "POST /v1/broken"]
+    assert [span.name for span in spans] == [
+        "POST /v1/completions",
+        "POST /v1/broken",
+        "POST /v1/half",
+    ]
     assert {span.trace_id.hex() for span in spans} == {trace}
     numbers = {item.key: item.value.int_value for item in spans[0].attributes}
     assert numbers["http.response.status_code"] == 200
     assert numbers["gen_ai.usage.output_tokens"] == 4
-    assert [span.status.code for span in spans] == [0, 2] and not any(s.events for s in spans)
+    assert [span.status.code for span in spans] == [0, 2, 0] and not any(s.events for s in spans)
     for private in (SECRET, "private", key[3:], "anna"):
         assert not any(private.encode() in body for _, body in received)
 
