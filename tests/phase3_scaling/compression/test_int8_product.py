@@ -58,4 +58,4 @@ def test_a_decoder_takes_it_and_stays_close_to_the_model():
     a, b = exact.step(tokens), rounded.step(tokens)
     error = (a - b).norm() / a.norm()
     assert 1e-4 < error < 0.05, "rounded, but not far off"
-    assert len([*stream(decoder, prompts, Sampling(max_tokens=5, temperature=0), ())]) == 5
+    assert len([*stream(decoder, prompts, Sampling(max_tokens=5, temperature=0.0), ())]) == 5
