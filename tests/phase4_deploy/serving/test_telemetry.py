@@ -192,7 +192,7 @@ def test_metrics_count_and_their_labels_are_bounded():
     assert found["vermeil_requests_total", ("route", "other"), ("status", "404")] == 30
     assert found["vermeil_request_seconds_count", models] == 60
     assert found["vermeil_first_token_seconds_count", written] == 1
-    assert 0.01 <= found["vermeil_first_token_seconds_sum", written] < 1
+    assert 0.01 <= found["vermeil_first_token_seconds_sum", written] < 60
     assert found["vermeil_tokens_total", ("kind", "prompt")] == 7
     assert found["vermeil_tokens_total", ("kind", "completion")] == 3
     assert found["vermeil_queue_depth", ("lane", "text")] == 3
