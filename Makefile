@@ -27,7 +27,7 @@ setup-dev: .venv/ready-dev
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Vermeil needs Python 3.11 or newer: make PYTHON=python3.11")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@echo "installing into .venv (some minutes the first time; torch is large)"
-	@$(BIN)/pip install -q -c constraints.txt -e .
+	@$(BIN)/pip install -q -c constraints.txt -e ".[serve]"
 	@touch $@
 
 .venv/ready-dev: .venv/scale

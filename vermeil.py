@@ -216,6 +216,7 @@ RUNS = {
             "scaling": "phase3_scaling.distributed.bench",
             "compress": "phase3_scaling.compression.bench",
             "speech": "phase4_deploy.commands",
+            "serve": "phase4_deploy.serving.bench",
         },
     ),
     "sample": for_step(

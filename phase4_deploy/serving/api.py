@@ -59,7 +59,7 @@ def create_app(
     named.
     """
     engine = service.engine
-    metrics = metrics or Metrics(engine.depths)
+    metrics = metrics or Metrics(engine.depths, engine.rows)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from statistics import median
 from typing import ClassVar
 
-from phase4_deploy.serving.load import MIXED, Load, Outcome, Summary, Task, summary, write
+from phase4_deploy.serving.load import LENGTHS, MIXED, Load, Outcome, Summary, Task, summary, write
 from phase4_deploy.serving.processes import free_port, running
 from shared.benchmark import conditions
 from shared.config import option, parse
@@ -47,7 +47,8 @@ def bench(arguments: list[str]) -> None:
     """Time the server under load, beside FastAPI and LitServe with the same model, in turns."""
     config = parse(BenchConfig, arguments, command="vermeil bench", about=str(bench.__doc__)).config
     print(f"{cpu_name()}, {conditions()}, {config.threads} threads a model, {config.variant}")
-    print(f"32 new tokens a request, temperature 0.8; turns of {config.seconds:g} s\n")
+    lengths = ", ".join(map(str, LENGTHS))
+    print(f"{lengths} new tokens by chance, temperature 0.8; turns of {config.seconds:g} s\n")
     logs = home() / "bench" / "serve"
     logs.mkdir(parents=True, exist_ok=True)
     _beside_peers(config, logs)
@@ -127,7 +128,8 @@ def _overhead(config: BenchConfig, logs: Path) -> None:
         for _ in range(40 * config.rounds):
             body = write(dice).body or {}
             start = time.perf_counter()
-            sampling = Sampling(max_tokens=32, temperature=0.8, seed=body["seed"])
+            tokens, seed = body["max_tokens"], body["seed"]
+            sampling = Sampling(max_tokens=tokens, temperature=0.8, seed=seed)
             engine.writer().write(body["prompt"], sampling).result()
             middle = time.perf_counter()
             http.post("/v1/completions", json=body).raise_for_status()

@@ -112,8 +112,11 @@ class Engine:
         """Requests that wait, by lane."""
         return {name: model.lane.depth for name, model in self.served.items()}
 
-    def text_lanes(self) -> list[TextLane]:
-        return [m.lane for m in self.served.values() if isinstance(m.lane, TextLane)]
+    def rows(self) -> dict[str, int]:
+        """Answers that are being written, by lane."""
+        lanes = {name: model.lane for name, model in self.served.items()}
+        return {name: sum(map(bool, lane.rows)) for name, lane in lanes.items()
+                if isinstance(lane, TextLane)}  # fmt: skip
 
     def ready(self) -> bool:
         """Whether every lane is at work and new requests are taken."""

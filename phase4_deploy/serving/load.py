@@ -15,6 +15,7 @@ from typing import Any
 import httpx
 
 WORDS = ("the people", "in the year", "she had been", "a great whale", "our country", "my dear")
+LENGTHS = (8, 16, 32, 64)  # tokens of an answer
 ASKED = ("what color is the background?", "how many things are there?", "is there a dog?")
 THINGS = ("dog", "star", "cat", "tree")
 
@@ -44,10 +45,10 @@ class Outcome:
 Task = Callable[[random.Random], Ask]
 
 
-def write(dice: random.Random, tokens: int = 32, *, streamed: bool = False) -> Ask:
-    """A text of a few words to be continued, seldom the same."""
+def write(dice: random.Random, *, streamed: bool = False) -> Ask:
+    """A text of a few words to be continued, seldom the same and seldom as long."""
     prompt = f"{dice.choice(WORDS)} {dice.randrange(10_000)}"
-    body = {"prompt": prompt, "max_tokens": tokens, "temperature": 0.8,
+    body = {"prompt": prompt, "max_tokens": dice.choice(LENGTHS), "temperature": 0.8,
             "seed": dice.randrange(2**31), "stream": streamed}  # fmt: skip
     return Ask("/v1/completions", body, streamed=streamed)
 

@@ -20,7 +20,7 @@ Depths = Callable[[], Mapping[str, int]]  # lane -> requests that wait
 class Metrics:
     """The metrics, and `text()` for /metrics."""
 
-    def __init__(self, depths: Depths = dict):
+    def __init__(self, depths: Depths = dict, rows: Depths = dict):
         self.registry = registry = CollectorRegistry()
         self.requests = Counter(
             "vermeil_requests", "Requests answered.", ["route", "status"], registry=registry
@@ -48,7 +48,8 @@ class Metrics:
             ["cache", "result"],
             registry=registry,
         )
-        registry.register(_Queues(depths))
+        registry.register(_Lanes("vermeil_queue_depth", "Requests that wait for a lane.", depths))
+        registry.register(_Lanes("vermeil_rows", "Answers that a lane is writing.", rows))
 
     def looked_up(self, cache: str, hit: bool) -> None:
         """A cache was asked: "prefix", "pictures", ..."""
@@ -68,16 +69,14 @@ class Metrics:
         return generate_latest(self.registry).decode()
 
 
-class _Queues(Collector):
-    """The depth of each lane's queue, asked for when Prometheus asks."""
+class _Lanes(Collector):
+    """A number of each lane, asked for when Prometheus asks."""
 
-    def __init__(self, depths: Depths):
-        self.depths = depths
+    def __init__(self, name: str, about: str, numbers: Depths):
+        self.name, self.about, self.numbers = name, about, numbers
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        gauge = GaugeMetricFamily(
-            "vermeil_queue_depth", "Requests that wait for a lane.", labels=["lane"]
-        )
-        for lane, depth in self.depths().items():
-            gauge.add_metric([lane], depth)
+        gauge = GaugeMetricFamily(self.name, self.about, labels=["lane"])
+        for lane, number in self.numbers().items():
+            gauge.add_metric([lane], number)
         yield gauge

@@ -54,11 +54,13 @@ class Model:
         tokenizer = self.tokenizer
         prompts = [[tokenizer.bos, *tokenizer.encode(body["prompt"])] for body in bodies]
         steps = [*stream(self.decoder, prompts, sampling, (tokenizer.eos, tokenizer.bos))]
-        rows = [[t for t in row if t is not None] for row in zip(*steps, strict=True)]
-        return [
-            {"choices": [{"text": tokenizer.decode(row)}], "usage": {"completion_tokens": len(row)}}
-            for row in rows or [[]] * len(bodies)
-        ]
+        rows = [*zip(*steps, strict=True)] or [()] * len(bodies)
+        answers = []
+        for body, row in zip(bodies, rows, strict=True):
+            ids = [token for token in row[: body["max_tokens"]] if token is not None]
+            usage = {"completion_tokens": len(ids)}
+            answers.append({"choices": [{"text": tokenizer.decode(ids)}], "usage": usage})
+        return answers
 
 
 def plain(config: PeerConfig) -> None:
