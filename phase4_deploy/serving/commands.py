@@ -16,18 +16,18 @@ class ServeConfig:
     models: tuple[str, ...] = option((), "artifacts, e.g. lm,unified@tiny; by default all kinds")
     host: str = option("127.0.0.1", "address to listen on; beyond loopback it takes keys")
     port: int = option(8000, "0 takes a free one", low=0, high=65_535)
-    keys: str = option("", "where keys lie: an SQLAlchemy URL; empty: in $VERMEIL_HOME")
+    keys: str = option("", "an SQLAlchemy URL; empty: $VERMEIL_KEYS, or in $VERMEIL_HOME")
     variant: Literal["fp32", "bf16", "int8"] = option("fp32", "number format of what writes words")
     threads: int = option(0, "CPU threads of a model at work; 0: one, or half of the cores", low=0)
     rows: int = option(32, "answers that a model writes side by side", low=1, high=1024)
     queue: int = option(64, "requests that may wait for a model", low=1)
     memory_mb: int = option(256, "of pictures and prompts that were read, for each model", low=0)
-    body_mb: float = option(32, "largest body of a request", low=0.001)
-    body_seconds: float = option(60, "time that a body may take to arrive", low=0.1)
+    body_mb: float = option(32.0, "largest body of a request", low=0.001)
+    body_seconds: float = option(60.0, "time that a body may take to arrive", low=0.1)
     pixels: int = option(16_000_000, "largest picture", low=1)
-    audio_seconds: float = option(600, "longest recording", low=1)
+    audio_seconds: float = option(600.0, "longest recording", low=1)
     tokens: int = option(1024, "longest answer", low=1)
-    drain_seconds: float = option(30, "time for open requests when the server is stopped", low=0)
+    drain_seconds: float = option(30.0, "time for open requests when the server is stopped", low=0)
     guard_metrics: bool = option(False, "ask for a key at /metrics, too")
     allow_origins: tuple[str, ...] = option((), "web pages that may call (CORS); none by default")
     trace: str = option("", "OpenTelemetry collector, e.g. http://localhost:4318; empty: none")
@@ -42,9 +42,10 @@ def serve(arguments: list[str]) -> None:
 
     store = KeyStore(config.keys)
     _allowed(config, guarded=bool(store.all()))
-    from phase4_deploy.serving.server import listen, prepared
+    from phase4_deploy.serving.server import bound, listen, prepared
 
-    listen(config, prepared(config, store))
+    listener = bound(config)
+    listen(config, prepared(config, store), listener)
 
 
 def _allowed(config: ServeConfig, guarded: bool) -> None:

@@ -186,6 +186,7 @@ class TextLane(Lane[Writing]):
             seen = torch.zeros(vocabulary, dtype=torch.bool, device=self.device)
             seen[list(request.words)] = True
         self._batch.place(place, read.keys, read.values)
+        assert read.logits is not None  # words were asked for
         self._logits[place] = read.logits
         self.rows[place] = Row(
             request, ticket, GrowingText(self.tokenizer, sampling.stop),

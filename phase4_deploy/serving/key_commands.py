@@ -19,7 +19,7 @@ HEAD = [
     "NAME", "KEY", "A_MINUTE", "AT_ONCE", "CREATED", "REVOKED", "LAST_USED",
     "REQUESTS", "ERRORS", "TOKENS_IN", "TOKENS_OUT", "IMAGES", "AUDIO_S",
 ]  # fmt: skip
-KEYS = "where keys lie: an SQLAlchemy URL; empty: serving.sqlite in $VERMEIL_HOME"
+KEYS = "an SQLAlchemy URL; empty: $VERMEIL_KEYS, or serving.sqlite in $VERMEIL_HOME"
 
 
 @dataclass(frozen=True)

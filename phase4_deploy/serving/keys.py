@@ -9,6 +9,7 @@ no one can make the server work hard by sending wrong keys.
 import contextlib
 import hashlib
 import hmac
+import os
 import re
 import secrets
 from collections.abc import Iterator, Mapping
@@ -100,7 +101,7 @@ class KeyStore:
     """The database. Its calls block: `KeyRing` makes them from threads."""
 
     def __init__(self, url: str = ""):
-        self.url = _url(url)
+        self.url = _url(url or os.environ.get("VERMEIL_KEYS", ""))
         with self._answering():
             self._engine = create_engine(
                 self.url, pool_pre_ping=True, connect_args=_patience(self.url)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from phase1_foundation.language.generate import Sampling
 from phase4_deploy.serving.continuous import TextLane, Writing
-from phase4_deploy.serving.lanes import Batches, Lane
+from phase4_deploy.serving.lanes import Batches
 from phase4_deploy.serving.memory import Memory
 from phase4_deploy.serving.ticket import Ticket
 from shared.artifact import Artifact
@@ -37,9 +37,9 @@ class Options:
 class Served:
     """A model and its lane."""
 
-    lane: Lane
+    lane: Any
 
-    def __init__(self, artifact: Artifact):
+    def __init__(self, artifact: Artifact, options: Options):
         self.artifact, self.name = artifact, artifact.manifest["step"]
 
     def warm_up(self) -> None:
@@ -63,7 +63,7 @@ class Writer(Served):
     """Continues texts: the language model."""
 
     def __init__(self, artifact: Artifact, options: Options):
-        super().__init__(artifact)
+        super().__init__(artifact, options)
         from phase1_foundation.language.model import LanguageModel
         from phase1_foundation.language.tokenizer import Tokenizer
 
@@ -97,7 +97,7 @@ class Drawer(Served):
     """Draws what words say."""
 
     def __init__(self, artifact: Artifact, options: Options):
-        super().__init__(artifact)
+        super().__init__(artifact, options)
         from phase2_multimodal.text_to_image.commands import as_measured
         from phase2_multimodal.text_to_image.draw import load
 
@@ -125,7 +125,8 @@ class Drawer(Served):
 
         asked, seeds = [r.prompt for r in requests], [r.seed for r in requests]
         how = dict(requests[0].how)
-        return to_pixels(draw(self.model, self.prompts, asked, seeds=seeds, predict=predict, **how))
+        drawn = draw(self.model, self.prompts, asked, seeds=seeds, predict=predict, **how)
+        return list(to_pixels(drawn))
 
     def warm_up(self) -> None:
         self.draw("a dog", steps=1).result()
@@ -135,7 +136,7 @@ class Hearer(Served):
     """Writes down what is said."""
 
     def __init__(self, artifact: Artifact, options: Options):
-        super().__init__(artifact)
+        super().__init__(artifact, options)
         from phase4_deploy.speech.encoder import SpeechRecogniser
         from phase4_deploy.speech.transcribe import Transcriber
 
@@ -158,7 +159,7 @@ class Embedder(Served):
     """Places texts and pictures in the space in which they meet."""
 
     def __init__(self, artifact: Artifact, options: Options):
-        super().__init__(artifact)
+        super().__init__(artifact, options)
         from phase1_foundation.language.tokenizer import Tokenizer
         from phase2_multimodal.alignment.evaluate import Towers
         from phase2_multimodal.alignment.model import AlignmentModel

@@ -7,6 +7,7 @@ key's rate, /metrics) is one replica's.
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from shared.errors import VermeilError
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
+
+    from phase4_deploy.serving.commands import ServeConfig
 
 NAME = "vermeil"
 
@@ -84,6 +87,21 @@ def start(
     serve.run(application(build, replicas), name=NAME, route_prefix="/")
 
 
+def serve(config: "ServeConfig", replicas: Replicas, *, address: str = "") -> None:
+    """What `vermeil serve` does, by replicas: each opens models and keys for itself.
+
+    On other machines than this one they are looked for in the same places.
+    """
+
+    def build() -> "FastAPI":
+        from phase4_deploy.serving.keys import KeyStore
+        from phase4_deploy.serving.server import prepared
+
+        return prepared(config, KeyStore(config.keys))
+
+    run(build, replicas, host=config.host, port=config.port, address=address)
+
+
 def stop() -> None:
     """Let the replicas answer what they took in, then end them, and a Ray that was started here."""
     _ray("ray.serve").shutdown()
@@ -93,10 +111,12 @@ def stop() -> None:
 def run(build: Callable[[], "FastAPI"], replicas: Replicas, **where: Any) -> None:
     """`start`, until SIGTERM or Ctrl-C; then `stop`."""
     told = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: told.set())
-    start(build, replicas, **where)
     try:
+        start(build, replicas, **where)
+        for number in (signal.SIGTERM, signal.SIGINT):  # Ray has set its own
+            signal.signal(number, lambda *_: told.set())
+        host, port = where.get("host", "127.0.0.1"), where.get("port", 8000)
+        print(f"http://{host}:{port}/docs describes the API; Ctrl-C stops it", file=sys.stderr)
         told.wait()
     finally:
         stop()

@@ -1,9 +1,12 @@
 """The API in a process: engine, keys, limits and counts put together, and Uvicorn around them."""
 
+import contextlib
 import logging
+import signal
 import socket
 import sys
 import time
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from phase4_deploy.serving.api import create_app
@@ -62,20 +65,35 @@ def _silent(line: str) -> None:
     """Where no line a request is wanted."""
 
 
-def listen(config: "ServeConfig", app: Any) -> None:
-    """Answer until SIGTERM or Ctrl-C; then finish what is open, and stop."""
-    import uvicorn
-
+def bound(config: "ServeConfig") -> socket.socket:
+    """The address, taken before models are loaded: if it is not free, that is said at once."""
     family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
+    with _taken(config):
         listener.bind((config.host.strip("[]"), config.port))
+    return listener
+
+
+@contextlib.contextmanager
+def _taken(config: "ServeConfig") -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise VermeilError(
             f"cannot listen on {config.host}:{config.port} ({error.strerror})",
             "choose another --port, or stop what listens there",
         ) from None
+
+
+def listen(config: "ServeConfig", app: Any, listener: socket.socket) -> None:
+    """Answer until SIGTERM or Ctrl-C; then finish what is open, and return."""
+    import uvicorn
+
+    from phase4_deploy.serving.connection import Connection
+
+    with _taken(config):  # two that started at the same time both had the address
+        listener.listen(2048)
     host, port = listener.getsockname()[:2]
     logging.getLogger("vermeil").addHandler(logging.StreamHandler())
     shown = f"[{host}]" if ":" in host else host
@@ -86,9 +104,12 @@ def listen(config: "ServeConfig", app: Any) -> None:
     )
     server = uvicorn.Server(
         uvicorn.Config(
-            app, log_level="warning", access_log=False, server_header=False,
-            timeout_graceful_shutdown=int(config.drain_seconds) + 1, root_path=config.root_path,
-            h11_max_incomplete_event_size=64 * 1024, timeout_keep_alive=15,
+            app, log_level="warning", access_log=False, server_header=False, http=Connection,
+            ws="none", timeout_graceful_shutdown=int(config.drain_seconds) + 1,
+            root_path=config.root_path, timeout_keep_alive=15,
         )
     )  # fmt: skip
+    for sent in (signal.SIGTERM, signal.SIGINT):
+        # Uvicorn sends it again when all is done, to die of it; to be stopped is no failure.
+        signal.signal(sent, lambda *_: None)
     server.run(sockets=[listener])

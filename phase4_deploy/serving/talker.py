@@ -31,7 +31,7 @@ class Talker(Served):
     """Says what pictures show, and answers what is asked about them, typed or spoken."""
 
     def __init__(self, artifact: Artifact, options: Options):
-        super().__init__(artifact)
+        super().__init__(artifact, options)
         from phase1_foundation.language.tokenizer import Tokenizer
         from phase2_multimodal.vision_language.model import VisionLanguageModel
         from phase2_multimodal.vision_language.prompts import Prompter
