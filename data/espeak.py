@@ -8,6 +8,7 @@ so that `version` belongs to what is made with it.
     python -m data.espeak      reads requests as JSON lines, answers in bytes; for `said` alone
 """
 
+import contextlib
 import ctypes
 import gc
 import json
@@ -16,14 +17,16 @@ import struct
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from ctypes.util import find_library
 from functools import cache
+from itertools import cycle
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 from shared.errors import VermeilError
+from shared.hardware import cores
 
 # Of speak_lib.h.
 SYNCHRONOUS, DONT_EXIT, UTF_8, BY_CHARACTER = 2, 0x8000, 1, 1
@@ -48,11 +51,20 @@ class Manner(NamedTuple):
 def said(requests: Iterable[tuple[str, Manner]]) -> Iterator[bytes]:
     """The samples of each text, mono, 16 bits, little-endian, at `rate()` a second.
 
-    Raises VermeilError for a voice that does not exist and a text that has no sound.
+    As many processes as there are cores take turns. Raises VermeilError for a voice that does not
+    exist and a text that has no sound.
     """
-    path, data = _library()
-    command = [sys.executable, "-m", "data.espeak", path, data]
     asked = list(requests)
+    with contextlib.ExitStack() as stack:
+        speakers = [stack.enter_context(_speaking(asked[i :: cores()])) for i in range(cores())]
+        for (text, manner), answers in zip(asked, cycle(speakers), strict=False):
+            yield _answer(answers, text, manner)
+
+
+@contextlib.contextmanager
+def _speaking(asked: Sequence[tuple[str, Manner]]) -> Iterator[IO[bytes]]:
+    """A process that says these texts, and what it answers."""
+    command = [sys.executable, "-m", "data.espeak", *_library()]
     with tempfile.TemporaryFile() as file:  # a pipe would fill while the answers wait
         file.writelines(json.dumps([text, *manner]).encode() + b"\n" for text, manner in asked)
         file.seek(0)
@@ -61,8 +73,7 @@ def said(requests: Iterable[tuple[str, Manner]]) -> Iterator[bytes]:
         with child:
             assert child.stdout
             try:
-                for text, manner in asked:
-                    yield _answer(child.stdout, text, manner)
+                yield child.stdout
             finally:
                 child.kill()  # where the rest is not wanted; one that is done does not mind
 
