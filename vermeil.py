@@ -235,6 +235,7 @@ RUNS = {
                 "phase3_scaling.compression.onnx_graphs",
             ),
             "space": "phase4_deploy.demo.commands",
+            "hub": "phase4_deploy.hub",
         },
     ),
     "caption": plain("caption", "phase2_multimodal.vision_language.commands"),
