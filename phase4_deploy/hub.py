@@ -121,7 +121,6 @@ def card(manifest: Mapping[str, Any], repo: str) -> str:
         "language": ["en"],
         "license": "other",
         "license_name": "data-licences",
-        "license_link": f"https://huggingface.co/{repo}#made-from",
         "pipeline_tag": task,
         "model-index": [{"name": repo.partition("/")[2], "results": _index(manifest, task)}],
     }
