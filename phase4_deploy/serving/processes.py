@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -26,11 +27,12 @@ def running(
     words: Sequence[str], port: int, *, ready: str = "/health/ready", seconds: float = 120.0,
     log: Path | None = None,
 ) -> Iterator[subprocess.Popen]:  # fmt: skip
-    """`python -m WORDS` until it answers; on the way out, SIGTERM and then SIGKILL."""
+    """`python -m WORDS`, from when it answers on; at the end SIGTERM, and SIGKILL to what is left."""
     out = log.open("wb") if log else subprocess.DEVNULL
     process = subprocess.Popen(
-        [sys.executable, "-m", *words], cwd=ROOT, env=os.environ, stdout=out, stderr=out
-    )
+        [sys.executable, "-m", *words], cwd=ROOT, env=os.environ, stdout=out, stderr=out,
+        start_new_session=True,
+    )  # fmt: skip
     try:
         end = time.monotonic() + seconds
         while not _answers(port, ready):
@@ -44,7 +46,8 @@ def running(
         process.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(40)
-        process.kill()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # a server's workers too
         process.wait()
 
 
