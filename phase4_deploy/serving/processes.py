@@ -27,7 +27,7 @@ def running(
     words: Sequence[str], port: int, *, ready: str = "/health/ready", seconds: float = 120.0,
     log: Path | None = None,
 ) -> Iterator[subprocess.Popen]:  # fmt: skip
-    """`python -m WORDS`, from when it answers on; at the end SIGTERM, and SIGKILL to what is left."""
+    """`python -m WORDS` once it answers; at the end SIGTERM, and SIGKILL to what is left."""
     out = log.open("wb") if log else subprocess.DEVNULL
     process = subprocess.Popen(
         [sys.executable, "-m", *words], cwd=ROOT, env=os.environ, stdout=out, stderr=out,
