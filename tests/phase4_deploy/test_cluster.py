@@ -137,6 +137,7 @@ def test_nothing_refers_to_what_is_not_there():
     target = the("HorizontalPodAutoscaler")["spec"]["scaleTargetRef"]
     assert (target["kind"], target["name"]) in names
     set_here = {entry["name"] for entry in container["env"]}
+    assert set(settings) <= set_here  # no setting that nobody reads
     assert set(re.findall(r"\$\((\w+)\)", " ".join(container["args"]))) == set_here
     assert {one["metadata"].get("namespace", "vermeil") for one in rendered("cpu")} == {"vermeil"}
 
@@ -166,12 +167,15 @@ def test_probes_ask_paths_that_need_no_key_on_the_port_that_is_served():
 
 
 def test_a_pod_has_time_to_answer_what_it_took_in():
+    from phase4_deploy.serving.commands import ServeConfig
+
     spec = pod()["spec"]
     [container] = spec["containers"]
     word, seconds = container["lifecycle"]["preStop"]["exec"]["command"]
     assert word == "sleep"
-    # What is being answered gets 30 s after that, and whatever stands around it a little.
-    assert spec["terminationGracePeriodSeconds"] >= int(seconds) + 30 + 5
+    drain = ServeConfig().drain_seconds  # no flag changes it
+    assert not any(word.startswith("--drain") for word in container["args"])
+    assert spec["terminationGracePeriodSeconds"] >= int(seconds) + drain + 5
     assert the("Deployment")["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"] == 0
 
 
@@ -206,7 +210,9 @@ def test_the_overlays_differ_in_the_card():
     cpu, gpu = (pod(name)["spec"]["containers"][0] for name in OVERLAYS)
     assert "nvidia.com/gpu" not in cpu["resources"]["limits"]
     assert gpu["resources"]["limits"]["nvidia.com/gpu"] == "1"
-    assert gpu["args"] == [*cpu["args"], "--device=cuda"]
+    for overlay, container in zip(OVERLAYS, (cpu, gpu), strict=True):
+        threads = int(the("ConfigMap", overlay)["data"]["THREADS"])
+        assert 2 * threads == int(container["resources"]["limits"]["cpu"])
     tolerated = [each["key"] for each in pod("gpu")["spec"]["tolerations"]]
     assert tolerated == ["nvidia.com/gpu"]
     assert [one["image"].rpartition(":")[2] for one in (cpu, gpu)] == ["0.1.0", "0.1.0-gpu"]

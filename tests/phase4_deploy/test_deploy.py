@@ -198,17 +198,12 @@ def command_lines() -> list[list[str]]:
     deployment = yaml.safe_load(
         (ROOT / "phase4_deploy/kubernetes/base/deployment.yaml").read_text()
     )
-    gpu = yaml.safe_load(
-        (ROOT / "phase4_deploy/kubernetes/overlays/gpu/kustomization.yaml").read_text()
-    )
-    patches = yaml.safe_load(gpu["patches"][1]["patch"])
     demo = shlex.split(SERVICES["demo"]["command"][0])
     return [
         json.loads(instructions("CMD")[0]),
         SERVICES["api"]["command"],
         demo[demo.index("demo") :],
         deployment["spec"]["template"]["spec"]["containers"][0]["args"],
-        ["serve", *(patch["value"] for patch in patches)],
     ]
 
 
