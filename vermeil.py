@@ -33,6 +33,7 @@ STEPS = {  # the curriculum in order: name -> the module that defines STEP
     "prune": "phase3_scaling.train_prune",
     "speech": "phase4_deploy.train_speech",
     "unified": "phase4_deploy.train_unified",
+    "serve": "phase4_deploy.train_serve",
 }
 WALK = tuple(STEPS)  # `vermeil run`: steps whose tiny beats its floors
 COMMANDS = {  # name -> what it does, and how it is called

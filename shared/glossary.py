@@ -156,6 +156,10 @@ METRICS = {
     "latency_p50_ms": ("median latency", "Half of the requests are answered within this time."),
     "latency_p95_ms": ("95 % latency", "Of twenty requests, nineteen are answered within this."),
     "latency_p99_ms": ("99 % latency", "Of a hundred requests, all but one are within this."),
+    "first_token_ms": ("time to first token", "Half of the answers begin within this time."),
+    "requests_per_second": ("requests per second", "How many requests are answered in a second."),
+    "failed_requests": ("failed requests", "Requests that got no answer, or an error."),
+    "cold_start_seconds": ("cold start", "From the start of the server until it is ready."),
     "mfu": (
         "model FLOPs utilization",
         "Share of the hardware's peak arithmetic that went into the model.",
@@ -228,6 +232,7 @@ BASELINES = {
     "eager_bf16": ("eager bf16", "the whole model in PyTorch, in half of the bits"),
     "ort_fp32": ("ONNX Runtime fp32", "the whole model in ONNX Runtime"),
     "cut": ("cut", "what is left after pruning, before it learned again"),
+    "one_at_a_time": ("one at a time", "the same model behind FastAPI, a request after the other"),
     "tolerance": ("tolerance", "what rounding may do"),
     "pocketsphinx": ("pocketsphinx", "an off-the-shelf recogniser on the same clips"),
     "pocketsphinx_closed": ("pocketsphinx, closed", "the same, told which phrases there are"),

@@ -40,6 +40,7 @@ class Outcome:
     first: float  # s until the first byte of the answer
     tokens: int = 0
     said: str = ""
+    streamed: bool = False
 
 
 Task = Callable[[random.Random], Ask]
@@ -91,7 +92,12 @@ MIXED: Mapping[Task, int] = {
 
 def scene(dice: random.Random) -> str:
     """A generated scene as a data URI."""
-    return "data:image/png;base64," + base64.b64encode(dice.choice(_scenes())).decode()
+    return "data:image/png;base64," + base64.b64encode(picture(dice)).decode()
+
+
+def picture(dice: random.Random) -> bytes:
+    """A generated scene as a PNG file."""
+    return dice.choice(_scenes())
 
 
 @cache
@@ -152,7 +158,8 @@ async def one(http: httpx.AsyncClient, ask: Ask, *, leaves: bool = False) -> Out
                         return Outcome(task, -1, time.perf_counter() - start, first)
         seconds = time.perf_counter() - start
         said = "" if answer.is_success else content[:300].decode(errors="replace")
-        return Outcome(task, answer.status_code, seconds, first, _tokens(ask, content), said)
+        tokens = _tokens(ask, content)
+        return Outcome(task, answer.status_code, seconds, first, tokens, said, ask.streamed)
     except (TimeoutError, httpx.HTTPError) as error:
         status = -1 if leaves else 0
         return Outcome(task, status, time.perf_counter() - start, first, said=repr(error))
