@@ -12,7 +12,7 @@ from itertools import islice
 from statistics import median, quantiles
 from typing import Any
 
-import httpx
+import aiohttp
 
 WORDS = ("the people", "in the year", "she had been", "a great whale", "our country", "my dear")
 LENGTHS = (8, 16, 32, 64)  # tokens of an answer
@@ -26,7 +26,7 @@ class Ask:
 
     path: str
     body: dict[str, Any] | None = None
-    upload: tuple[dict[str, Any], dict[str, str]] | None = None  # files, form
+    upload: tuple[str, bytes] | None = None  # a file, in place of the body
     streamed: bool = False
 
 
@@ -75,8 +75,7 @@ def drawing(dice: random.Random) -> Ask:
 
 def recording(dice: random.Random) -> Ask:
     """One of the embedded prompts to be written down."""
-    name, content = dice.choice(_clips())
-    return Ask("/v1/audio/transcriptions", upload=({"file": (name, content)}, {}))
+    return Ask("/v1/audio/transcriptions", upload=dice.choice(_clips()))
 
 
 def placed(dice: random.Random) -> Ask:
@@ -127,10 +126,10 @@ class Load:
     async def run(self, clients: int, seconds: float, leaving: float = 0.0) -> list[Outcome]:
         """All outcomes of so many clients in so many seconds; a share of `leaving` stop reading."""
         found: list[Outcome] = []
-        limits = httpx.Limits(max_connections=clients, max_keepalive_connections=clients)
-        async with httpx.AsyncClient(
-            base_url=self.url, headers=self.headers, timeout=60, limits=limits
-        ) as http:
+        async with aiohttp.ClientSession(
+            self.url, headers=self.headers, connector=aiohttp.TCPConnector(limit=clients),
+            timeout=aiohttp.ClientTimeout(total=60),
+        ) as http:  # fmt: skip
             end = time.perf_counter() + seconds
 
             async def client() -> None:
@@ -142,27 +141,35 @@ class Load:
         return found
 
 
-async def one(http: httpx.AsyncClient, ask: Ask, *, leaves: bool = False) -> Outcome:
+async def one(http: aiohttp.ClientSession, ask: Ask, *, leaves: bool = False) -> Outcome:
     """Ask once. Who leaves does so after the first bytes, or, unstreamed, while it waits."""
     start, first, content = time.perf_counter(), 0.0, b""
     task = ask.path.rpartition("/")[2]
-    files, form = ask.upload or (None, None)
-    request = http.stream("POST", ask.path, json=ask.body, files=files, data=form)
     try:
         async with asyncio.timeout(0.02 if leaves and not ask.streamed else None):
-            async with request as answer:
-                async for chunk in answer.aiter_raw():
+            async with http.post(ask.path, json=ask.body, data=_form(ask)) as answer:
+                async for chunk in answer.content.iter_any():
                     first = first or time.perf_counter() - start
                     content += chunk
                     if leaves:
+                        answer.close()  # else the rest would be read to keep the connection
                         return Outcome(task, -1, time.perf_counter() - start, first)
         seconds = time.perf_counter() - start
-        said = "" if answer.is_success else content[:300].decode(errors="replace")
+        said = "" if answer.ok else content[:300].decode(errors="replace")
         tokens = _tokens(ask, content)
-        return Outcome(task, answer.status_code, seconds, first, tokens, said, ask.streamed)
-    except (TimeoutError, httpx.HTTPError) as error:
+        return Outcome(task, answer.status, seconds, first, tokens, said, ask.streamed)
+    except (TimeoutError, aiohttp.ClientError) as error:
         status = -1 if leaves else 0
         return Outcome(task, status, time.perf_counter() - start, first, said=repr(error))
+
+
+def _form(ask: Ask) -> aiohttp.FormData | None:
+    if ask.upload is None:
+        return None
+    form = aiohttp.FormData()
+    name, content = ask.upload
+    form.add_field("file", content, filename=name, content_type="application/octet-stream")
+    return form
 
 
 def _tokens(ask: Ask, content: bytes) -> int:
