@@ -40,6 +40,7 @@ def build(assistant: Any, report: Path | None = None) -> gr.Blocks:
         gr.HTML(
             f"<h1>Vermeil</h1><p>{ABOUT} Nothing is shared, counted or fetched.</p>",
             elem_id="mark",
+            padding=False,
         )
         with gr.Tabs():
             for name, tab in tabs.items():
@@ -168,7 +169,7 @@ def _draw(answers: Answers, found: Examples, _: gr.Tab) -> None:
     with gr.Row():
         with gr.Column(scale=2):
             prompt = gr.Textbox(label="What to draw", lines=2, value=examples.DRAWINGS[0])
-            number = gr.Slider(1, 4, 1, step=1, label="How many", info="one seed after the other")
+            number = gr.Slider(1, 4, 4, step=1, label="How many", info="one seed after the other")
             go = gr.Button("Draw", variant="primary")
             with gr.Accordion("Settings", open=False):
                 negative = gr.Textbox(label="What not to draw")
@@ -176,8 +177,8 @@ def _draw(answers: Answers, found: Examples, _: gr.Tab) -> None:
                                      info="to the words; 0: as it was measured")  # fmt: skip
                 steps = gr.Slider(0, 50, 0, step=1, label="Steps", info="0: as it was measured")
                 seed = _seed()
-        gallery = gr.Gallery(label="Drawn", columns=2, height=460, format="png", scale=3,
-                             object_fit="contain", elem_id="drawn", interactive=False,
+        gallery = gr.Gallery(label="Drawn", show_label=False, columns=2, height=600, scale=3,
+                             object_fit="contain", elem_id="drawn", interactive=False, format="png",
                              buttons=["download", "fullscreen"])  # fmt: skip
 
     def draw(prompt, negative, number, guidance, steps, seed, progress=gr.Progress()):  # noqa: B008
@@ -215,7 +216,7 @@ def _chat(answers: Answers, found: Examples, _: gr.Tab) -> None:
         fill_height=False, examples=talk, cache_examples=False,
         example_labels=["What do you see?", "Which colour is it?", "A question aloud"][: len(talk)],
         chatbot=gr.Chatbot(
-            elem_id="talk", height=430, render_markdown=False, buttons=["copy"], layout="bubble",
+            elem_id="talk", height=520, render_markdown=False, buttons=["copy"], layout="bubble",
             placeholder="Add a picture, type or record a question, or take an example.",
             show_label=False,
         ),
@@ -227,5 +228,5 @@ def _chat(answers: Answers, found: Examples, _: gr.Tab) -> None:
 
 
 def _report(answers: Answers, found: Examples, opened: gr.Tab) -> None:
-    page = gr.HTML(elem_id="report")
+    page = gr.HTML(elem_id="report", padding=False)
     opened.select(answers.report, None, page, api_name="report")

@@ -45,14 +45,16 @@ def demo(arguments: list[str]) -> None:
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())
-    _, address, _ = launch(
-        page, config.host or None, config.port, quiet=True, prevent_thread_lock=True
-    )
-    print(f"Vermeil's demo: {address} (Ctrl-C ends it)", flush=True)
-    ended.wait()
-    page.close(verbose=False)
-    if hasattr(assistant, "close"):
-        assistant.close()
+    try:
+        _, address, _ = launch(
+            page, config.host or None, config.port, quiet=True, prevent_thread_lock=True
+        )
+        print(f"Vermeil's demo: {address} (Ctrl-C ends it)", flush=True)
+        ended.wait()
+        page.close(verbose=False)
+    finally:
+        if hasattr(assistant, "close"):
+            assistant.close()
 
 
 def _assistant(config: DemoCommand) -> Any:

@@ -7,6 +7,7 @@ come from the Hub, the network.
 import importlib.metadata
 import shutil
 import sys
+import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,8 +22,8 @@ PACKS = ("data/embedded/pictures.zip", "data/embedded/speech.zip")  # the exampl
 PAPERS = ("LICENSE", "LICENSES.md")
 # The first that is there of each kind: those that the tabs ask.
 KINDS = (("lm",), ("unified", "vqa", "caption"), ("text_to_image",), ("speech",))
-# What the demo imports; what these need comes along.
-NEEDED = ("espeakng-loader", "filelock", "gradio", "huggingface_hub", "jaxtyping", "numpy",
+# What the demo imports, besides the extra `serve`; what these need comes along.
+NEEDED = ("espeakng-loader", "filelock", "huggingface_hub", "jaxtyping", "numpy", "packaging",
           "pillow", "PyYAML", "safetensors", "scipy", "sentencepiece", "soundfile", "tokenizers",
           "torch", "torchaudio")  # fmt: skip
 CARD = """---
@@ -174,7 +175,13 @@ def requirements(index: str = "") -> str:
         name, equal, _ = line.partition("==")
         if equal:
             pins[canonicalize_name(name)] = line.strip()
-    todo, known = [Requirement(name) for name in NEEDED], set[str]()
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    first = [*NEEDED, *project["optional-dependencies"]["serve"]]
+    todo, known = [Requirement(line) for line in first], set[str]()
+    if loose := [each.name for each in todo if canonicalize_name(each.name) not in pins]:
+        raise VermeilError(
+            f"no version of {', '.join(loose)} in constraints.txt", "make constraints"
+        )
     while todo:
         wanted = todo.pop()
         name = canonicalize_name(wanted.name)

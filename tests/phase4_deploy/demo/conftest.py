@@ -40,6 +40,12 @@ def fake() -> type:
 
 
 @pytest.fixture(scope="session")
+def demo_script() -> Path:
+    """The file of the fake assistant."""
+    return HERE / "fake_demo.py"
+
+
+@pytest.fixture(scope="session")
 def demo(files, tmp_path_factory) -> Iterator[tuple[str, Callable[[], list]]]:
     """The address of the demo, and what its assistant was asked so far."""
     calls = tmp_path_factory.mktemp("calls") / "calls.jsonl"
@@ -56,4 +62,4 @@ def demo(files, tmp_path_factory) -> Iterator[tuple[str, Callable[[], list]]]:
         pytest.fail(f"the demo did not start: {process.communicate()}")
     yield address, lambda: [json.loads(line) for line in calls.read_text().splitlines()]
     process.terminate()
-    process.communicate(timeout=30)
+    process.communicate(timeout=120)
