@@ -19,7 +19,7 @@ class Service:
     drain_seconds: float = 30.0
 
 
-def _service(request: Request) -> Service:
+async def _service(request: Request) -> Service:
     return request.app.state.service
 
 
