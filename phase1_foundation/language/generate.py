@@ -12,6 +12,8 @@ from phase1_foundation.language.model import LanguageModel
 from phase1_foundation.language.tokenizer import Tokenizer
 from shared.errors import VermeilError
 
+COLDEST = 1e-5  # below this temperature logits overflow; the most likely token is certain there
+
 
 @dataclass(frozen=True)
 class Sampling:
@@ -113,7 +115,7 @@ def choose(
         penalty = sampling.repetition_penalty
         penalised = torch.where(logits > 0, logits / penalty, logits * penalty)
         logits = torch.where(seen, penalised, logits)
-    if sampling.temperature == 0:
+    if sampling.temperature < COLDEST:
         chosen = logits.argmax(dim=-1)
     else:
         likely = keep_top_k(logits / sampling.temperature, sampling.top_k)

@@ -139,8 +139,8 @@ def _there():
                 found.append(find(name))
                 break
             except VermeilError as error:
-                if "damaged" in error.message or "sha256" in error.message:
-                    raise
+                if not error.message.startswith("there is no artifact"):
+                    raise  # it is there, and damaged
                 missing.append(name)
     if not found:
         raise VermeilError("there is nothing to serve yet", "vermeil run tiny")

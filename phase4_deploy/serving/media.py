@@ -67,7 +67,8 @@ def picture(uri: str, limits: Limits) -> Pixels:
         return decode(content, "the image", most_pixels=limits.pixels)
     except BadPicture as error:
         status = 413 if error.reason == "too large" else 400
-        raise BadInput(error.message, "send another picture", "invalid_image", status) from None
+        message = error.message.replace("is no picture to learn from", "cannot be used")
+        raise BadInput(message, "send another picture", "invalid_image", status) from None
 
 
 def sound(content: bytes, limits: Limits) -> Float[Tensor, " n"]:

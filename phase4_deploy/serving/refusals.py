@@ -45,14 +45,25 @@ def body_of(error: Exception) -> Any:
     return json.loads(bytes(answer_to(error).body))
 
 
+def _let_go(error: Exception) -> None:
+    """Free the frames that an error came through.
+
+    FastAPI keeps the error in one of them: a circle, which would hold a body of 32 MB until the
+    next full garbage collection.
+    """
+    error.__traceback__ = error.__cause__ = error.__context__ = None
+
+
 def install(app: FastAPI) -> None:
     """Let every error of the application be said in this form."""
 
     async def ours(_: Request, error: Exception) -> JSONResponse:
+        _let_go(error)
         return answer_to(error)
 
     async def http(_: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)
+        _let_go(error)
         code = CODES.get(error.status_code, "invalid_request")
         message = str(error.detail)
         if error.status_code == 404:
@@ -61,8 +72,12 @@ def install(app: FastAPI) -> None:
 
     async def invalid(_: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"] if part != "body")
+        _let_go(error)
+        # Where several kinds were tried, that which came furthest is what was meant.
+        first = max(error.errors(), key=lambda each: len(each["loc"]))
+        # Without the kinds that were tried, e.g. prompt.list[constrained-str].0
+        parts = (str(part) for part in first["loc"] if part != "body")
+        where = ".".join(part for part in parts if not set("[(") & set(part))[:200]
         message = first["msg"].removeprefix("Value error, ")
         if first["type"] == "json_invalid":
             where, message = "", f"the body is no JSON: {first['ctx']['error']}"

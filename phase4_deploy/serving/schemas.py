@@ -110,7 +110,7 @@ class TextPart(Request):
 
 
 class ImageUrl(Request):
-    url: str
+    url: Annotated[str, Field(min_length=1)]
     detail: Ignored = None
 
 
@@ -120,7 +120,7 @@ class ImagePart(Request):
 
 
 class InputAudio(Request):
-    data: str
+    data: Annotated[str, Field(min_length=1)]
     format: Name = "wav"
 
 

@@ -197,6 +197,14 @@ def test_tokens_come_as_often_as_they_are_likely(temperature):
     assert (share - expected).abs().max() < 3 * (0.25 / n) ** 0.5
 
 
+@pytest.mark.parametrize("temperature", [1e-320, 1e-39, 1e-12, 1e-5])
+def test_the_coldest_temperatures_are_greedy(temperature):
+    """And no division of theirs comes to anything but a number."""
+    logits = 50 * torch.randn(64, 100, generator=torch.Generator().manual_seed(0))
+    chosen = chooser(Sampling(temperature=temperature, top_p=0.9), [[0]] * 64)(logits)
+    assert torch.equal(chosen, logits.argmax(dim=-1))
+
+
 @pytest.mark.parametrize(("drawn", "token"), [(0.0, 1), (1 - 2**-24, 3)])
 def test_the_smallest_and_the_largest_random_number(monkeypatch, drawn, token):
     """Neither brings up a token that is ruled out, nor one beyond the vocabulary."""

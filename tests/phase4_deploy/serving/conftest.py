@@ -9,12 +9,14 @@ import contextlib
 import io
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import httpx
 import numpy as np
@@ -34,6 +36,7 @@ from phase1_foundation.vision.vit import VisionTransformerConfig
 from phase2_multimodal.alignment.model import AlignmentConfig, AlignmentModel
 from phase2_multimodal.text_to_image.model import TextToImageConfig, TextToImageModel
 from phase2_multimodal.vision_language.model import VisionLanguageConfig
+from phase4_deploy.serving.keys import KeyStore
 from phase4_deploy.speech.encoder import (
     SpeechEncoderConfig,
     SpeechRecogniser,
@@ -182,6 +185,27 @@ def serve(models_home, tmp_path_factory) -> Iterator[Callable[..., Server]]:
 def live(serve) -> Server:
     """A server of all models, open to this machine."""
     return serve("--body_seconds", "20").started()
+
+
+class Strict(NamedTuple):
+    """A small server of the language model alone, with keys, and little room."""
+
+    server: Server
+    store: KeyStore
+
+
+@pytest.fixture(scope="session")
+def strict(serve, models_home, tmp_path_factory) -> Iterator[Strict]:
+    """Two answers at a time, two that wait; bodies of 1 MB in 2 s; its models are its own."""
+    home = tmp_path_factory.mktemp("strict")
+    shutil.copytree(models_home / "artifacts/phase1", home / "artifacts/phase1")
+    server = serve(
+        "--rows", "2", "--queue", "2", "--body_seconds", "2", "--body_mb", "1",
+        "--tokens", "2000", "--guard_metrics", "true", home=home,
+    )  # fmt: skip
+    store = KeyStore(f"sqlite:///{home / 'serving.sqlite'}")
+    yield Strict(server.started(), store)
+    store.close()
 
 
 @pytest.fixture(scope="session")
