@@ -3,6 +3,8 @@
 Each replica is a process with an engine of its own; Ray's proxy hands every request to one that
 has room, and starts a new one in the place of one that died. What a replica counts for itself (a
 key's rate, /metrics) is one replica's.
+
+    python -m phase4_deploy.serving.ray_app --fewest 2
 """
 
 import os
@@ -14,12 +16,12 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from phase4_deploy.serving.commands import ServeConfig, _allowed
+from shared.config import option, parse
 from shared.errors import VermeilError
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
-
-    from phase4_deploy.serving.commands import ServeConfig
 
 NAME = "vermeil"
 
@@ -43,6 +45,31 @@ class Replicas:
             raise VermeilError(
                 f"between {self.fewest} and {self.most} replicas are none", "--replicas 1 or more"
             )
+
+
+@dataclass(frozen=True)
+class RayConfig(ServeConfig):
+    """What `vermeil serve` takes, and how many serve it."""
+
+    fewest: int = option(Replicas.fewest, "replicas that are always there", low=1)
+    most: int = option(Replicas.most, "replicas where there is much to do", low=1)
+    busy: int = option(Replicas.busy, "requests at once for each; with more there are more", low=1)
+    cpus: float = option(Replicas.cpus, "cores that Ray sets aside for each", low=0)
+    gpus: float = option(Replicas.gpus, "cards, or parts of one, for each", low=0)
+    address: str = option("", "of a Ray cluster, e.g. auto; empty: Ray is started here")
+
+
+def main(arguments: list[str]) -> None:
+    """Serve what was trained by several replicas on Ray."""
+    config = parse(
+        RayConfig, arguments, command="python -m phase4_deploy.serving.ray_app",
+        about=str(main.__doc__),
+    ).config  # fmt: skip
+    replicas = Replicas(
+        config.fewest, config.most, config.busy, cpus=config.cpus, gpus=config.gpus,
+        drain_seconds=config.drain_seconds,
+    )  # fmt: skip
+    serve(config, replicas, address=config.address)
 
 
 def application(build: Callable[[], "FastAPI"], replicas: Replicas) -> Any:
@@ -87,7 +114,7 @@ def start(
     serve.run(application(build, replicas), name=NAME, route_prefix="/")
 
 
-def serve(config: "ServeConfig", replicas: Replicas, *, address: str = "") -> None:
+def serve(config: ServeConfig, replicas: Replicas, *, address: str = "") -> None:
     """What `vermeil serve` does, by replicas: each opens models and keys for itself.
 
     On other machines than this one they are looked for in the same places.
@@ -99,6 +126,9 @@ def serve(config: "ServeConfig", replicas: Replicas, *, address: str = "") -> No
 
         return prepared(config, KeyStore(config.keys))
 
+    from phase4_deploy.serving.keys import KeyStore
+
+    _allowed(config, guarded=bool(KeyStore(config.keys).all()))
     run(build, replicas, host=config.host, port=config.port, address=address)
 
 
@@ -129,3 +159,12 @@ def _ray(name: str) -> Any:
         raise VermeilError(
             "Ray Serve is not installed", 'pip install -c constraints.txt -e ".[cluster]"'
         ) from None
+
+
+if __name__ == "__main__":
+    # By its name: what is sent to replicas must not belong to __main__.
+    from phase4_deploy.serving import ray_app
+    from shared.step import user_errors
+
+    with user_errors("--debug" in sys.argv):
+        ray_app.main([word for word in sys.argv[1:] if word != "--debug"])

@@ -138,7 +138,8 @@ def test_nothing_refers_to_what_is_not_there():
     assert (target["kind"], target["name"]) in names
     set_here = {entry["name"] for entry in container["env"]}
     assert set(settings) <= set_here  # no setting that nobody reads
-    assert set(re.findall(r"\$\((\w+)\)", " ".join(container["args"]))) == set_here
+    used = set(re.findall(r"\$\((\w+)\)", " ".join(container["args"])))
+    assert used | {"VERMEIL_KEYS"} == set_here  # the server reads that one itself
     assert {one["metadata"].get("namespace", "vermeil") for one in rendered("cpu")} == {"vermeil"}
 
 
@@ -146,8 +147,18 @@ def test_secrets_are_referred_to_and_never_written():
     for overlay in OVERLAYS:
         assert "Secret" not in {one["kind"] for one in rendered(overlay)}
     for spec in (pod()["spec"], TOOLBOX["spec"]):
-        sources = [entry["valueFrom"] for entry in spec["containers"][0]["env"]]
-        assert {"secretKeyRef": {"name": "vermeil-keys", "key": "url"}} in sources
+        sources = {entry["name"]: entry["valueFrom"] for entry in spec["containers"][0]["env"]}
+        wanted = {"secretKeyRef": {"name": "vermeil-keys", "key": "url"}}
+        assert sources["VERMEIL_KEYS"] == wanted
+
+
+def test_the_servers_read_the_secrets_variable(monkeypatch, tmp_path):
+    from phase4_deploy.serving.keys import KeyStore
+
+    path = tmp_path / "elsewhere.sqlite"
+    monkeypatch.setenv("VERMEIL_KEYS", f"sqlite:///{path}")
+    KeyStore().add("me")
+    assert path.exists()
 
 
 def test_probes_ask_paths_that_need_no_key_on_the_port_that_is_served():

@@ -26,7 +26,7 @@ QUERIES = [
 
 def series() -> dict[str, set[str]]:
     """The names of all series of the registry, each with its labels."""
-    metrics = Metrics(depths=lambda: {"lm": 1})
+    metrics = Metrics(depths=lambda: {"lm": 1}, rows=lambda: {"lm": 2})
     metrics.answered("/v1/completions", 200, 0.1, Usage(1, 0, 2, 3, 4, 5.0))
     metrics.first_token.labels("/v1/completions").observe(0.1)
     metrics.looked_up("prefix", True)

@@ -23,12 +23,20 @@ from shared.errors import VermeilError
 # Ray's own, of the packages that it stands on.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
 ROOT = Path(__file__).resolve().parents[3]
+COMMAND = [sys.executable, "-m", "phase4_deploy.serving.ray_app"]
 LONG = {"model": "lm", "prompt": "The", "max_tokens": 100, "temperature": 1, "seed": 7}
 
 
 def test_no_replicas_are_refused():
     with pytest.raises(VermeilError, match="between 3 and 2"):
         application(lambda: None, Replicas(fewest=3, most=2))  # type: ignore[arg-type]
+
+
+def test_without_keys_nobody_from_outside_is_let_in():
+    done = subprocess.run(
+        [*COMMAND, "--host", "0.0.0.0"], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 2 and "there are no keys yet" in done.stderr
 
 
 @pytest.fixture(scope="module")
@@ -171,20 +179,17 @@ def test_there_are_more_replicas_when_there_is_more_to_do(api):
 
 @pytest.mark.full
 def test_served_by_replicas_with_keys_until_it_is_told_to_stop(folder, tmp_path):
-    """What `vermeil serve` starts, in a process of its own."""
+    """The real command."""
     from phase4_deploy.serving.keys import KeyStore
 
     url = f"sqlite:///{tmp_path / 'keys.sqlite'}"
     key = KeyStore(url).add("me")
-    program = f"""
-from phase4_deploy.serving.commands import ServeConfig
-from phase4_deploy.serving.ray_app import Replicas, serve
-config = ServeConfig(models=({folder!r},), port={free_port()}, keys={url!r}, threads=1)
-serve(config, Replicas(fewest=1, most=2, cpus=0.5))
-"""
+    words = ["--models", folder, "--port", str(free_port()), "--threads", "1", "--cpus", "0.5"]
     log = tmp_path / "log"
     with log.open("w") as file:
-        process = subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, stderr=file)
+        process = subprocess.Popen(
+            [*COMMAND, *words, "--keys", url], cwd=ROOT, stderr=file, stdout=file
+        )
     try:
         until = time.monotonic() + 120
         while not (said := re.search(r"(http://\S+)/docs", log.read_text())):
