@@ -188,12 +188,12 @@ class Embedder(Served):
         """Tokens that the model reads for a text."""
         return len(self.tokenizer.encode(text)) + 2
 
-    def _embed(self, whats: Sequence[str | Pixels], left: Callable[[], bool]) -> Sequence[Tensor]:
+    def _embed(self, asked: Sequence[str | Pixels], left: Callable[[], bool]) -> Sequence[Tensor]:
         if left():
-            return [torch.empty(0)] * len(whats)
-        if isinstance(whats[0], str):
-            return list(self.towers.texts(whats).cpu())  # type: ignore[arg-type]
-        return list(self.towers.pictures(whats).cpu())  # type: ignore[arg-type]
+            return [torch.empty(0)] * len(asked)
+        if isinstance(asked[0], str):
+            return list(self.towers.texts(asked).cpu())  # type: ignore[arg-type]
+        return list(self.towers.pictures(asked).cpu())  # type: ignore[arg-type]
 
     def warm_up(self) -> None:
         self.embed("a dog").result()
