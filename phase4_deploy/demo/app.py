@@ -177,7 +177,7 @@ def _draw(answers: Answers, found: Examples, _: gr.Tab) -> None:
                                      info="to the words; 0: as it was measured")  # fmt: skip
                 steps = gr.Slider(0, 50, 0, step=1, label="Steps", info="0: as it was measured")
                 seed = _seed()
-        gallery = gr.Gallery(label="Drawn", show_label=False, columns=2, height=600, scale=3,
+        gallery = gr.Gallery(label="Drawn", show_label=False, columns=2, height=580, scale=3,
                              object_fit="contain", elem_id="drawn", interactive=False, format="png",
                              buttons=["download", "fullscreen"])  # fmt: skip
 

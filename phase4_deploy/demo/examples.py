@@ -28,10 +28,10 @@ PROMPTS = (  # what the language model has read: novels, Moby Dick, addresses, t
     "It is a truth universally acknowledged, that",
 )
 DRAWINGS = (  # of the 16 things that the drawing model knows
-    "a large star at the top right on a purple background",
-    "the green scene has a large octopus at the top left",
-    "a small boat in the top right corner, and the background is red",
-    "a banana at the bottom left with blue behind",
+    "a large sunflower at the top left on a blue background",
+    "a large apple at the bottom left on a yellow background",
+    "a large frog at the bottom right on a purple background",
+    "a large boat at the bottom right on red",
 )
 TALK = ("what do you see?", "what color is the background?")
 

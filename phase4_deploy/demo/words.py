@@ -12,8 +12,8 @@ INTRO = {  # of the preset tiny; PHASES.md has the numbers
                "emoji on a coloured ground, and knows nothing of photographs.",
     "Ask": "Answers a typed or spoken question about an emoji scene (what, how many, which color, "
            "where); spoken questions it learned from synthetic voices.",
-    "Draw": "Draws 16 things, a dog, a star or a boat among them, large or small in a corner of "
-            "eight colours; it learned from scenes of 32 pixels, shown here enlarged.",
+    "Draw": "Draws 16 things, an apple or a boat among them, as blots of their colours in the "
+            "corner that is asked for, on eight grounds; it learned from scenes of 32 pixels.",
     "Transcribe": "Writes down English speech letter by letter; it has heard 14 minutes of "
                   "telephone prompts by one voice, and synthetic ones, so short and clear words "
                   "fare best.",
