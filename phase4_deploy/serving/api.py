@@ -9,7 +9,8 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
+from fastapi.security import HTTPBearer
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -17,6 +18,7 @@ from phase4_deploy.serving import refusals
 from phase4_deploy.serving.key_ring import KeyRing
 from phase4_deploy.serving.limits import Bodies, Gate
 from phase4_deploy.serving.metrics import Metrics
+from phase4_deploy.serving.responses import MEANINGS, may_be
 from phase4_deploy.serving.routes import embeddings, models, pictures, speech, text
 from phase4_deploy.serving.service import Service
 from phase4_deploy.serving.telemetry import Telemetry
@@ -26,26 +28,12 @@ Each answers what it was taught: `lm` continues prose, `unified` (or `vqa`, `cap
 pictures and answers questions about them, typed or spoken, `text_to_image` draws, `speech` writes
 down, `alignment` embeds texts and pictures. Errors have OpenAI's form on every path."""
 
-ERROR = {
-    "type": "object", "required": ["error"],
-    "properties": {"error": {
-        "type": "object", "required": ["message", "type", "param", "code"],
-        "properties": {
-            "message": {"type": "string"}, "type": {"type": "string"},
-            "param": {"type": ["string", "null"]}, "code": {"type": ["string", "null"]},
-        },
-    }},
-}  # fmt: skip
-MEANINGS = {
-    400: "cannot be answered as asked", 401: "no valid key", 404: "no such model",
-    408: "the body came too slowly", 413: "larger than the limits", 422: "a value is not valid",
-    429: "too many requests, or the queue is full; see Retry-After", 500: "the server failed",
-    503: "the keys' database does not answer",
-}  # fmt: skip
-REFUSALS: dict[int | str, dict[str, Any]] = {
-    status: {"description": said, "content": {"application/json": {"schema": ERROR}}}
-    for status, said in MEANINGS.items()
-}
+KEY = Depends(
+    HTTPBearer(
+        auto_error=False, scheme_name="key",
+        description="vermeil keys add NAME; a server without keys takes requests without one",
+    )
+)  # fmt: skip
 
 
 def create_app(
@@ -69,12 +57,15 @@ def create_app(
 
     app = FastAPI(
         title="Vermeil", version="1", description=ABOUT, lifespan=lifespan, docs_url=None,
-        redoc_url=None, responses=REFUSALS,
+        redoc_url=None,
     )  # fmt: skip
     app.state.service, app.state.metrics = service, metrics
     _pages(app)
-    for kind in (models, text, pictures, speech, embeddings):
-        app.include_router(kind.router)
+    app.include_router(models.health)
+    app.include_router(models.router, dependencies=[KEY], responses=may_be(401, 429, 500, 503))
+    every = may_be(*MEANINGS)
+    for kind in (text, pictures, speech, embeddings):
+        app.include_router(kind.router, dependencies=[KEY], responses=every)
     refusals.install(app)
     app.add_middleware(Gate, ring=ring, guard_metrics=guard_metrics)
     app.add_middleware(Bodies, most_bytes=body_bytes, most_seconds=body_seconds)

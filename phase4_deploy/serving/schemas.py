@@ -13,6 +13,7 @@ from pydantic import (
     ConfigDict,
     Field,
     StringConstraints,
+    WithJsonSchema,
     model_validator,
 )
 
@@ -43,15 +44,16 @@ def _nothing(value: Any) -> Any:
 
 Text = Annotated[str, StringConstraints(max_length=MOST_CHARACTERS), AfterValidator(_unicode)]
 Name = Annotated[str, StringConstraints(max_length=200), AfterValidator(_unicode)]
-Unsupported = Annotated[Any, BeforeValidator(_nothing)]
+NOTHING = {"enum": [None, 0, False, [], {}, "", "auto", "none"]}
+Unsupported = Annotated[Any, BeforeValidator(_nothing), WithJsonSchema(NOTHING)]
 Ignored = Annotated[Any, Field(description="taken, and without effect")]
 Seed = Annotated[int, Field(ge=0, lt=2**62)]
 
 
 class Request(BaseModel):
-    """A body; numbers are finite, unknown fields an error."""
+    """A body; numbers are finite and no strings, unknown fields an error."""
 
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, strict=True)
 
 
 class StreamOptions(Request):
@@ -142,6 +144,10 @@ class Message(Request):
     tool_calls: Unsupported = None
 
 
+class TextFormat(Request):
+    type: Literal["text"]
+
+
 class ChatRequest(Generation):
     messages: Annotated[list[Message], Field(min_length=1, max_length=64)]
     max_tokens: Annotated[int, Field(ge=1, le=100_000)] | None = None
@@ -151,14 +157,8 @@ class ChatRequest(Generation):
     tools: Unsupported = None
     tool_choice: Unsupported = None
     parallel_tool_calls: Ignored = None
-    response_format: dict[str, Any] | None = None
+    response_format: TextFormat | None = None
     modalities: list[Literal["text"]] | None = None
-
-    @model_validator(mode="after")
-    def _plain(self):
-        if self.response_format not in (None, {"type": "text"}):
-            raise ValueError("these models answer in plain text: leave response_format out")
-        return self
 
 
 class ImageRequest(Request):

@@ -11,18 +11,20 @@ from phase4_deploy.serving import refusals
 from phase4_deploy.serving.engine import Engine
 from phase4_deploy.serving.errors import refusal
 from phase4_deploy.serving.metrics import CONTENT_TYPE
+from phase4_deploy.serving.responses import Alive, Model, Models, Ready, may_be, told
 from phase4_deploy.serving.service import Served
 
 router = APIRouter()
+health = APIRouter(tags=["health"])
 
 
-@router.get("/health/live", tags=["health"])
+@health.get("/health/live", responses=told(Alive))
 async def live() -> dict[str, str]:
     """The process answers."""
     return {"status": "alive"}
 
 
-@router.get("/health/ready", tags=["health"])
+@health.get("/health/ready", responses=told(Ready) | may_be(503))
 async def ready(service: Served) -> JSONResponse:
     """Every model is at work and takes requests."""
     if not service.engine.ready():
@@ -30,20 +32,20 @@ async def ready(service: Served) -> JSONResponse:
     return JSONResponse({"status": "ready", "models": list(service.engine.served)})
 
 
-@router.get("/metrics", tags=["health"], response_class=PlainTextResponse)
+@health.get("/metrics", response_class=PlainTextResponse, responses=may_be(401, 429, 503))
 async def metrics(request: Request) -> Response:
     """Counts for Prometheus."""
     return Response(request.app.state.metrics.text(), media_type=CONTENT_TYPE)
 
 
-@router.get("/v1/models", tags=["models"])
+@router.get("/v1/models", tags=["models"], responses=told(Models))
 async def models(service: Served) -> dict[str, Any]:
     """The models that are served here."""
     data = [_model(service.engine, name) for name in service.engine.served]
     return {"object": "list", "data": data}
 
 
-@router.get("/v1/models/{model:path}", tags=["models"])
+@router.get("/v1/models/{model:path}", tags=["models"], responses=told(Model) | may_be(404))
 async def model(model: str, service: Served) -> dict[str, Any]:
     """One of them."""
     if model not in service.engine.served:

@@ -12,13 +12,14 @@ from starlette.responses import JSONResponse
 
 from phase4_deploy.serving import account, answers, media, schemas
 from phase4_deploy.serving.media import BadInput
+from phase4_deploy.serving.responses import Caption, Images, VqaAnswer, told
 from phase4_deploy.serving.service import Served, Service
 
 router = APIRouter()
 USUAL_SIDE, MOST_SIDE = 256, 1024  # pixels of a drawing when it is sent
 
 
-@router.post("/v1/images/generations", tags=["pictures"])
+@router.post("/v1/images/generations", tags=["pictures"], responses=told(Images))
 async def images(body: schemas.ImageRequest, request: Request, service: Served) -> Any:
     """Draw what a prompt says. Drawings are small; `size` enlarges them by whole pixels."""
     drawer = service.engine.drawer(body.model)
@@ -38,13 +39,13 @@ async def images(body: schemas.ImageRequest, request: Request, service: Served) 
     return JSONResponse({"created": int(time.time()), "data": data})
 
 
-@router.post("/v1/captions", tags=["pictures"])
+@router.post("/v1/captions", tags=["pictures"], responses=told(Caption))
 async def captions(body: schemas.CaptionRequest, request: Request, service: Served) -> Any:
     """Say what a picture shows."""
     return await _told(request, service, body, "caption")
 
 
-@router.post("/v1/vqa", tags=["pictures"])
+@router.post("/v1/vqa", tags=["pictures"], responses=told(VqaAnswer))
 async def vqa(body: schemas.VqaRequest, request: Request, service: Served) -> Any:
     """Answer a question about a picture, typed or spoken."""
     return await _told(request, service, body, "answer")

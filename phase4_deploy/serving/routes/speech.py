@@ -8,12 +8,14 @@ from starlette.responses import StreamingResponse
 
 from phase4_deploy.serving import transcripts
 from phase4_deploy.serving.media import BadInput
+from phase4_deploy.serving.responses import EVENTS, Transcript, VerboseTranscript, told
 from phase4_deploy.serving.service import Served
 
 router = APIRouter()
+FORMS = told(Transcript | VerboseTranscript, "text/plain", "text/vtt", EVENTS)
 
 
-@router.post("/v1/audio/transcriptions", tags=["speech"])
+@router.post("/v1/audio/transcriptions", tags=["speech"], responses=FORMS)
 async def transcriptions(
     request: Request, service: Served, file: Annotated[UploadFile, File()],
     model: Annotated[str, Form(max_length=200)] = "",

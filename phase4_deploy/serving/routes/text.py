@@ -9,13 +9,14 @@ from starlette.responses import JSONResponse, StreamingResponse
 
 from phase4_deploy.serving import answers, schemas
 from phase4_deploy.serving.chat import submitted
+from phase4_deploy.serving.responses import EVENTS, ChatCompletion, Completion, told
 from phase4_deploy.serving.service import Served, Service
 from phase4_deploy.serving.ticket import Ticket
 
 router = APIRouter()
 
 
-@router.post("/v1/completions", tags=["text"])
+@router.post("/v1/completions", tags=["text"], responses=told(Completion, EVENTS))
 async def completions(body: schemas.CompletionRequest, request: Request, service: Served) -> Any:
     """Continue a text."""
     writer = service.engine.writer(body.model)
@@ -35,7 +36,7 @@ async def completions(body: schemas.CompletionRequest, request: Request, service
     return await _answer(request, form, body, tickets, echoes, len(prompts))
 
 
-@router.post("/v1/chat/completions", tags=["text"])
+@router.post("/v1/chat/completions", tags=["text"], responses=told(ChatCompletion, EVENTS))
 async def chat(body: schemas.ChatRequest, request: Request, service: Served) -> Any:
     """Answer the last message: a question about the last picture, typed or spoken; a picture
     alone is described, a recording alone written down, a text alone continued. Earlier turns
