@@ -65,7 +65,13 @@ class Artifact:
             path = self.folder / name
             if not path.is_file():
                 raise self._damaged(f"{path} is missing")
-            if file_sha256(path) != expected:
+            try:
+                found = file_sha256(path)
+            except OSError as error:
+                raise VermeilError(
+                    f"{path} cannot be read ({error.strerror})", f"chmod -R a+rX {self.folder}"
+                ) from None
+            if found != expected:
                 raise self._damaged(f"{path} is not what was saved: its sha256 differs")
         return self
 
@@ -158,6 +164,8 @@ def publish(
         partial.mkdir(parents=True)
         save(partial)
         (partial / "README.md").write_text(card, encoding="utf-8")
+        for path in partial.iterdir():  # safetensors lets its owner alone read; servers are others
+            path.chmod(0o644)
         files = {p.name: file_sha256(p) for p in sorted(partial.iterdir())}
         manifest = {"schema": SCHEMA, **manifest, "code": code_version(), "files": files}
         manifest["sha256"] = fingerprint(manifest)
