@@ -196,9 +196,9 @@ class Batch:
         self.longest = self.seen = int(self.positions.max())  # views are made anew
 
     @torch.inference_mode()
-    def moved(self, rows: int, kept: Sequence[int]) -> "Batch":
-        """The same decoder's batch of another size: row i goes on as kept[i] did, others idle."""
-        other, old = Batch(self.decoder, rows, self.capacity), list(kept)
+    def moved(self, rows: int, kept: Sequence[int], decoder: Decoder) -> "Batch":
+        """A batch of another size and decoder: row i goes on as kept[i] did, the others idle."""
+        other, old = Batch(decoder, rows, self.capacity), list(kept)
         other.going.zero_()
         other.bias.fill_(float("-inf"))
         for name in ("keys", "values"):

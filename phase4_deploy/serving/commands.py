@@ -19,6 +19,7 @@ class ServeConfig:
     keys: str = option("", "an SQLAlchemy URL; empty: $VERMEIL_KEYS, or in $VERMEIL_HOME")
     variant: Literal["fp32", "bf16", "int8"] = option("fp32", "number format of what writes words")
     threads: int = option(0, "CPU threads of a model at work; 0: one, or half of the cores", low=0)
+    lanes: int = option(1, "threads that write, for each model; more help many clients", low=1)
     rows: int = option(32, "answers that a model writes side by side", low=1, high=1024)
     queue: int = option(64, "requests that may wait for a model", low=1)
     memory_mb: int = option(256, "of pictures and prompts that were read, for each model", low=0)

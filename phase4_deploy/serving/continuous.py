@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from phase1_foundation.language.decode import Batch, Decoder, Product
+from phase1_foundation.language.decode import Batch, Decoder
 from phase1_foundation.language.generate import GrowingText, Sampling, choose
 from phase1_foundation.language.model import KVCache, LanguageModel
 from phase1_foundation.language.tokenizer import Tokenizer
@@ -21,8 +21,6 @@ from phase2_multimodal.vision_language.model import mask_of
 from phase4_deploy.serving.lanes import Lane, fail
 from phase4_deploy.serving.memory import Memory, Read, Words
 from phase4_deploy.serving.ticket import Ticket
-
-USUAL = 8  # rows for which the decoder's products are chosen
 
 
 @dataclass(frozen=True)
@@ -84,16 +82,21 @@ class TextLane(Lane[Writing]):
     """
 
     def __init__(
-        self, name: str, model: LanguageModel, tokenizer: Tokenizer, *, most: int, queue: int,
-        memory: Memory, product: type[Product] = Product,
+        self, name: str, model: LanguageModel, tokenizer: Tokenizer,
+        decoders: tuple[Decoder, Decoder], *, most: int, queue: int, memory: Memory,
     ):  # fmt: skip
         super().__init__(name, queue)
-        self.model, self.tokenizer, self.memory, self.most = model.eval(), tokenizer, memory, most
+        self.model, self.tokenizer, self.memory, self.most = model, tokenizer, memory, most
         self.device = model.embed.weight.device
-        self.decoder = Decoder(model, min(most, USUAL), product)
+        self.decoders = decoders  # for one row, and for several
         self.written = 0  # tokens since the start
         self.rows: list[Row | None] = []  # by their place in the batch; None is idle
         self._resize(1)
+
+    @property
+    def load(self) -> int:
+        """Answers that are written or wait."""
+        return self.depth + len(self._going())
 
     def busy(self) -> bool:
         return any(self.rows)
@@ -254,15 +257,12 @@ class TextLane(Lane[Writing]):
             self._resize(size)
 
     def _resize(self, size: int) -> None:
-        going = self._going()
+        going, config = self._going(), self.model.config
         places = [place for place, _ in going]
-        config = self.model.config
-        if going:
-            self._batch = self._batch.moved(size, places)
-            logits = self._logits[places]
-        else:
-            self._batch = Batch(self.decoder, 1, config.context).moved(size, [])
-            logits = self.decoder.turns.real.new_empty(0, config.vocab_size)
+        decoder = self.decoders[size > 1]
+        old = self._batch if going else Batch(decoder, 1, config.context)
+        self._batch = old.moved(size, places, decoder)
+        logits = self._logits[places] if going else old.x.new_empty(0, config.vocab_size)
         empty = logits.new_zeros(size - len(logits), config.vocab_size)
         self._logits = torch.cat([logits, empty])
         self.rows = [row for _, row in going] + [None] * (size - len(going))

@@ -9,9 +9,9 @@ import time
 from collections.abc import Sequence
 from typing import TypeVar, cast
 
-from phase4_deploy.serving.continuous import TextLane
 from phase4_deploy.serving.models import Drawer, Embedder, Hearer, Options, Served, Writer
 from phase4_deploy.serving.talker import Talker
+from phase4_deploy.serving.text_lanes import TextLanes
 from shared.artifact import find
 from shared.errors import VermeilError, nearest
 
@@ -115,8 +115,7 @@ class Engine:
     def rows(self) -> dict[str, int]:
         """Answers that are being written, by lane."""
         lanes = {name: model.lane for name, model in self.served.items()}
-        return {name: sum(map(bool, lane.rows)) for name, lane in lanes.items()
-                if isinstance(lane, TextLane)}  # fmt: skip
+        return {n: len(lane.rows) for n, lane in lanes.items() if isinstance(lane, TextLanes)}
 
     def ready(self) -> bool:
         """Whether every lane is at work and new requests are taken."""

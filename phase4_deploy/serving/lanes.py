@@ -59,12 +59,16 @@ class Lane(threading.Thread, Generic[R]):
 
     def close(self, seconds: float) -> None:
         """Take no more, finish what is there; what is not done by then is given up."""
-        with self._changed:
-            self._open = False
-            self._changed.notify()
+        self.shut()
         self.join(seconds)
         for _, ticket in self.waiting:
             ticket.end(Busy("the server is stopping", 5))
+
+    def shut(self) -> None:
+        """Take no more."""
+        with self._changed:
+            self._open = False
+            self._changed.notify()
 
     # The lane's own thread.
 

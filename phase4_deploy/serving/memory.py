@@ -1,5 +1,6 @@
 """What was read before: keys and values of pictures and prompts, the longest unused goes first."""
 
+import threading
 from collections import OrderedDict
 from dataclasses import dataclass
 
@@ -29,31 +30,33 @@ class Memory:
         self.limit, self.held = limit, 0
         self.hits = self.misses = 0
         self._entries: OrderedDict[tuple[str, Words], Read] = OrderedDict()
+        self._turn = threading.Lock()  # lanes share it
 
     def keep(self, before: str, words: Words, read: Read) -> None:
         """Remember it, at the cost of what was not used for longest."""
-        self._drop((before, words))
-        if read.bytes > self.limit:
-            return
-        self._entries[before, words] = read
-        self.held += read.bytes
-        while self.held > self.limit:
-            self._drop(next(iter(self._entries)))
+        with self._turn:
+            self._drop((before, words))
+            if read.bytes > self.limit:
+                return
+            self._entries[before, words] = read
+            self.held += read.bytes
+            while self.held > self.limit:
+                self._drop(next(iter(self._entries)))
 
     def __contains__(self, entry: tuple[str, Words]) -> bool:
         return entry in self._entries
 
     def longest(self, before: str, words: Words) -> tuple[int, Read] | None:
         """How many of the words were read before, and what is left of that; None: nothing was."""
-        lengths = {len(w) for b, w in self._entries if b == before and len(w) <= len(words)}
-        for n in sorted(lengths, reverse=True):
-            entry = before, words[:n]
-            if entry in self._entries:
-                self._entries.move_to_end(entry)
-                self.hits += 1
-                return n, self._entries[entry]
-        self.misses += 1
-        return None
+        with self._turn:
+            lengths = {len(w) for b, w in self._entries if b == before and len(w) <= len(words)}
+            for n in sorted(lengths, reverse=True):
+                if (before, words[:n]) in self._entries:
+                    self._entries.move_to_end((before, words[:n]))
+                    self.hits += 1
+                    return n, self._entries[before, words[:n]]
+            self.misses += 1
+            return None
 
     def _drop(self, entry: tuple[str, Words]) -> None:
         if entry in self._entries:

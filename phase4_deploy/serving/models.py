@@ -10,9 +10,9 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from phase1_foundation.language.generate import Sampling
-from phase4_deploy.serving.continuous import TextLane, Writing
+from phase4_deploy.serving.continuous import Writing
 from phase4_deploy.serving.lanes import Batches
-from phase4_deploy.serving.memory import Memory
+from phase4_deploy.serving.text_lanes import TextLanes
 from phase4_deploy.serving.ticket import Ticket
 from shared.artifact import Artifact
 from shared.errors import VermeilError
@@ -29,6 +29,7 @@ class Options:
 
     device: str = "cpu"
     variant: str = "fp32"  # or "bf16", "int8": words cost less, and some come out otherwise
+    lanes: int = 1  # of a model that writes: as many cores write at the same time
     rows: int = 32  # answers written side by side by a model
     queue: int = 64  # requests that wait for a lane
     memory_mb: int = 256  # of pictures and prompts that were read, for each model
@@ -45,16 +46,16 @@ class Served:
     def warm_up(self) -> None:
         """One small request, so that the first user waits for nothing."""
 
-    def text_lane(self, model: Any, tokenizer: Any, options: Options) -> TextLane:
-        """The lane of a language model, in the number format that was asked for."""
+    def text_lanes(self, model: Any, tokenizer: Any, options: Options) -> TextLanes:
+        """The lanes of a language model, in the number format that was asked for."""
         from phase1_foundation.language.decode import Product
         from phase3_scaling.compression.int8_product import Int8Product
 
         if options.variant == "bf16":
             model = model.to(torch.bfloat16)
-        return TextLane(
-            self.name, model, tokenizer, most=options.rows, queue=options.queue,
-            memory=Memory(options.memory_mb << 20),
+        return TextLanes(
+            self.name, model, tokenizer, lanes=options.lanes, most=options.rows,
+            queue=options.queue, memory_bytes=options.memory_mb << 20,
             product=Int8Product if options.variant == "int8" else Product,
         )  # fmt: skip
 
@@ -69,7 +70,7 @@ class Writer(Served):
 
         self.tokenizer = Tokenizer.from_pretrained(artifact)
         model = LanguageModel.from_pretrained(artifact, options.device)
-        self.lane = self.text_lane(model, self.tokenizer, options)
+        self.lane = self.text_lanes(model, self.tokenizer, options)
         self.context = model.config.context
 
     def write(self, prompt: str, sampling: Sampling, *, streamed: bool = False) -> Ticket[str]:

@@ -32,14 +32,16 @@ def opened(config: "ServeConfig") -> Engine:
     # Words and pictures come from threads beside each other, and HTTP wants some of the machine.
     threads = hardware.set_threads(config.threads or max(1, hardware.cores() // 2))
     device = hardware.device_name()
-    options = Options(device, config.variant, config.rows, config.queue, config.memory_mb)
+    options = Options(
+        device, config.variant, config.lanes, config.rows, config.queue, config.memory_mb
+    )
     engine = Engine.open(config.models, options)
     ids = ", ".join(model.artifact.id for model in engine.served.values())
     took = time.perf_counter() - start
     print(f"serving {ids}", file=sys.stderr)
     print(
-        f"on {device} ({hardware.cpu_name()}, {hardware.cores()} cores), {threads} threads a "
-        f"model, {config.variant}, ready after {took:.1f} s",
+        f"on {device} ({hardware.cpu_name()}, {hardware.cores()} cores), {config.lanes} lanes of "
+        f"{threads} threads for words, {config.variant}, ready after {took:.1f} s",
         file=sys.stderr,
     )
     return engine

@@ -44,7 +44,7 @@ class Talker(Served):
         self.prompter = Prompter(Tokenizer.from_pretrained(artifact))
         self.opening = self.prompter.opening.to(options.device)
         self.log_mel = LogMel()
-        self.lane = self.text_lane(self.model.language, self.prompter.tokenizer, options)
+        self.lane = self.text_lanes(self.model.language, self.prompter.tokenizer, options)
         if options.variant == "bf16":
             self.model.to(torch.bfloat16)
 
