@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from shared.artifact import Artifact, file_sha256, find, fingerprint
+from shared.artifact import Artifact, file_sha256, find, fingerprint, newest
 from shared.config import option, parse
 from shared.errors import VermeilError
 
@@ -67,7 +67,7 @@ def export(arguments: list[str]) -> None:
     ).config
     if not config.out:
         raise VermeilError("which folder?", "vermeil export hub --out DIR")
-    for artifact in [find(name) for name in config.models] or _all():
+    for artifact in [find(name) for name in config.models] or newest([step] for step in TASKS):
         step = artifact.manifest["step"]
         repo = f"{config.push or 'USER'}/vermeil-{step.replace('_', '-')}"
         folder = make(artifact, Path(config.out) / step, repo)
@@ -76,20 +76,6 @@ def export(arguments: list[str]) -> None:
             print(f"  {push(folder, repo, private=not config.public)}")
         else:
             print(f"  hf upload {repo} {folder}")
-
-
-def _all() -> list[Artifact]:
-    """One of each kind that has been trained."""
-    found = []
-    for step in TASKS:
-        try:
-            found.append(find(step))
-        except VermeilError as error:
-            if "there is no artifact" not in error.message:
-                raise
-    if not found:
-        raise VermeilError("nothing has been trained yet", "vermeil run tiny")
-    return found
 
 
 def make(artifact: Artifact, folder: Path, repo: str) -> Path:

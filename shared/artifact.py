@@ -14,7 +14,7 @@ import json
 import shutil
 import subprocess
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -114,6 +114,10 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     return manifest
 
 
+class Missing(VermeilError):
+    """No artifact fits a reference; the hint makes one."""
+
+
 def find(reference: str, *, data: str | None = None) -> Artifact:
     """The artifact that a reference fits: "lm", "lm@tiny", "lm@tiny-1a2b3c4d" or a folder.
 
@@ -138,7 +142,7 @@ def find(reference: str, *, data: str | None = None) -> Artifact:
         have = sorted({folder.parent.name for folder in folders})
         known = f" (there are: {', '.join(have)})" if have and step not in have else ""
         made_from = f" made from {data}" if data else ""
-        raise VermeilError(
+        raise Missing(
             f"there is no artifact '{reference}'{made_from}{known}",
             f"vermeil train {step} {preset}" + (f" --data {data}" if data else ""),
         )
@@ -148,6 +152,21 @@ def find(reference: str, *, data: str | None = None) -> Artifact:
         return unchanged, (folder / "manifest.json").stat().st_mtime
 
     return Artifact(max(fitting, key=rank) if len(fitting) > 1 else fitting[0]).verify()
+
+
+def newest(kinds: Iterable[Sequence[str]]) -> list[Artifact]:
+    """Of each kind the first step that has an artifact; raises for a damaged one, and for none."""
+    found = []
+    for steps in kinds:
+        for step in steps:
+            try:
+                found.append(find(step))
+                break
+            except Missing:
+                continue
+    if not found:
+        raise VermeilError("nothing has been trained yet", "vermeil run tiny")
+    return found
 
 
 def publish(

@@ -11,7 +11,7 @@ import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 
-from shared.artifact import ROOT, Artifact, find
+from shared.artifact import ROOT, Artifact, find, newest
 from shared.errors import VermeilError
 from shared.home import home
 
@@ -85,7 +85,7 @@ def make(out: Path, models: Sequence[str] = (), hub: str = "", index: str = "") 
         raise VermeilError(f"{out} is there already", f"rm -r {out}, or name another folder")
     if hub and (hub.count("/") != 1 or not all(hub.split("/"))):
         raise VermeilError(f"'{hub}' is no repository of the Hub", "--hub USER/REPO")
-    found = [find(name) for name in models] or _one_of_each_kind()
+    found = [find(name) for name in models] or newest(KINDS)
     partial = out.with_name(f".{out.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     try:
@@ -106,21 +106,6 @@ def make(out: Path, models: Sequence[str] = (), hub: str = "", index: str = "") 
     except OSError as error:
         shutil.rmtree(partial, ignore_errors=True)
         raise VermeilError(f"could not write {out} ({error.strerror or error})") from error
-    return found
-
-
-def _one_of_each_kind() -> list[Artifact]:
-    found = []
-    for names in KINDS:
-        for name in names:
-            try:
-                found.append(find(name))
-                break
-            except VermeilError as error:
-                if not error.message.startswith("there is no artifact"):
-                    raise
-    if not found:
-        raise VermeilError("there is no model to show yet", "vermeil run tiny")
     return found
 
 

@@ -12,7 +12,7 @@ from typing import TypeVar, cast
 from phase4_deploy.serving.models import Drawer, Embedder, Hearer, Options, Served, Writer
 from phase4_deploy.serving.talker import Talker
 from phase4_deploy.serving.text_lanes import TextLanes
-from shared.artifact import find
+from shared.artifact import find, newest
 from shared.errors import VermeilError, nearest
 
 S = TypeVar("S", bound=Served)
@@ -26,8 +26,7 @@ SERVED: dict[str, type[Served]] = {
     "alignment": Embedder,
 }
 # Of models that do the same, the first that is there is served unless others are named.
-BY_DEFAULT = (("lm",), ("unified", "vqa", "caption"), ("text_to_image",), ("speech",),
-              ("alignment",))  # fmt: skip
+KINDS = (("lm",), ("unified", "vqa", "caption"), ("text_to_image",), ("speech",), ("alignment",))
 WHAT = {
     Writer: "a language model: lm",
     Talker: "a model that looks: unified, vqa or caption",
@@ -60,7 +59,7 @@ class Engine:
         Without names, one of each kind that is there. Raises VermeilError for one that is missing,
         damaged or of a kind that nobody can ask.
         """
-        artifacts = [find(name) for name in models] or list(_there())
+        artifacts = [find(name) for name in models] or newest(KINDS)
         options, served = options or Options(), []
         for artifact in artifacts:
             step = artifact.manifest["step"]
@@ -127,20 +126,3 @@ class Engine:
         until = time.monotonic() + seconds
         for model in self.served.values():
             model.lane.close(max(0.0, until - time.monotonic()))
-
-
-def _there():
-    """One artifact of each kind, of those that have been trained."""
-    found, missing = [], []
-    for alternatives in BY_DEFAULT:
-        for name in alternatives:
-            try:
-                found.append(find(name))
-                break
-            except VermeilError as error:
-                if not error.message.startswith("there is no artifact"):
-                    raise  # it is there, and damaged
-                missing.append(name)
-    if not found:
-        raise VermeilError("there is nothing to serve yet", "vermeil run tiny")
-    return found
