@@ -86,7 +86,7 @@ def test_with_the_hub_models_stay_out_and_are_fetched(home, tmp_path):
 
 
 def test_what_cannot_be_made_is_refused_and_nothing_is_left(home, tmp_path):
-    with pytest.raises(VermeilError, match="no model to show"):
+    with pytest.raises(VermeilError, match="nothing has been trained"):
         space.make(tmp_path / "space")
     found = artifact(home, "lm", "phase1")
     with pytest.raises(VermeilError, match="USER/REPO"):
