@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from phase1_foundation.language.generate import Sampling
@@ -12,6 +13,8 @@ from phase4_deploy.serving.models import Writer
 from phase4_deploy.serving.schemas import AudioPart, ChatRequest, ImagePart, Message
 from phase4_deploy.serving.service import Service
 from phase4_deploy.serving.ticket import Ticket
+
+PROSE = {"temperature": 0.8, "top_p": 0.95}  # the likeliest words go in circles
 
 
 class Question(NamedTuple):
@@ -59,9 +62,12 @@ async def submitted(
 ) -> tuple[str, list[Ticket[str]]]:
     """The answering model's name, and a ticket for each choice."""
     asked, engine = question_of(body.messages), service.engine
-    writer = _writer(service, body.model)
+    words_alone = not (asked.image or asked.audio)
+    if words_alone and body.temperature is None:
+        samplings = [replace(sampling, **PROSE) for sampling in samplings]
+    writer = _writer(service, body.model, words_alone)
     if writer is not None:
-        if asked.image or asked.audio:
+        if not words_alone:
             raise UnknownModel(
                 f"the model '{writer.name}' only reads",
                 "ask a model that looks, e.g. unified, vqa or caption",
@@ -78,7 +84,10 @@ async def submitted(
     return talker.name, [talker.ask(prepared, s, body.stream) for s in samplings]
 
 
-def _writer(service: Service, name: str) -> Writer | None:
-    """The language model, where it is asked for by name."""
+def _writer(service: Service, name: str, words_alone: bool) -> Writer | None:
+    """The language model, where it is asked for by name, or nothing else is to be looked at."""
+    models = service.engine.served.values()
+    if not name and words_alone:
+        return next((model for model in models if isinstance(model, Writer)), None)
     model = service.engine.served.get(name)
     return model if isinstance(model, Writer) else None

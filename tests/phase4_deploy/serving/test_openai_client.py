@@ -192,9 +192,11 @@ def test_chat_streams_with_usage_and_several_choices(client, scene_uri):
 
 def test_chat_stops_and_reads_with_the_language_model(client):
     messages = [{"role": "user", "content": "a red star"}]
-    how = {"model": "lm", "messages": messages, "max_tokens": 24}
+    how = {"model": "lm", "messages": messages, "max_tokens": 24, "temperature": 0}
     whole = client.chat.completions.create(**how).choices[0].message.content
     assert whole == text_of(client.completions.create(**GREEDY))
+    unnamed = client.chat.completions.create(**how | {"model": ""})
+    assert unnamed.model == "lm", "words without a picture are for the language model"
     answer = client.chat.completions.create(**how, stop=whole[9:12]).choices[0]
     assert answer.finish_reason == "stop"
     assert answer.message.content == whole[: whole.index(whole[9:12])]
