@@ -223,7 +223,9 @@ class TextLane(Lane[Writing]):
                 self.memory.keep(request.name, (), seen)
             whole = slice(0, p + length)
             read = Read(
-                keys[row, :, :, whole].clone(), values[row, :, :, whole].clone(), logits[row]
+                keys[row, :, :, whole].clone(),
+                values[row, :, :, whole].clone(),
+                logits[row].clone().clone(),
             )
             self.memory.keep(request.name, request.words, read)
             reads.append(read)

@@ -20,7 +20,8 @@ class Read:
 
     @property
     def bytes(self) -> int:
-        return sum(x.numel() * x.element_size() for x in (self.keys, self.values))
+        parts = (self.keys, self.values, self.logits)
+        return sum(x.numel() * x.element_size() for x in parts if x is not None)
 
 
 class Memory:
