@@ -225,7 +225,7 @@ class TextLane(Lane[Writing]):
             read = Read(
                 keys[row, :, :, whole].clone(),
                 values[row, :, :, whole].clone(),
-                logits[row].clone().clone(),
+                logits[row].clone(),
             )
             self.memory.keep(request.name, request.words, read)
             reads.append(read)
