@@ -21,6 +21,7 @@ from phase2_multimodal.vision_language.model import mask_of
 from phase4_deploy.serving.lanes import Lane, fail
 from phase4_deploy.serving.memory import Memory, Read, Words
 from phase4_deploy.serving.ticket import Ticket
+from shared.errors import VermeilError
 
 
 @dataclass(frozen=True)
@@ -184,6 +185,14 @@ class TextLane(Lane[Writing]):
     def _begin(self, request: Writing, ticket: Ticket, read: Read, cached: int) -> None:
         place, length = self.rows.index(None), read.keys.shape[2]
         sampling, vocabulary = request.sampling, self.model.config.vocab_size
+        room = min(sampling.max_tokens, self.model.config.context - length)
+        if room < 1:  # how long speech is, is known only now
+            context = self.model.config.context
+            error = VermeilError(
+                f"the request fills the model's context of {context}", "shorten it"
+            )
+            fail([ticket], error, self.name)
+            return
         seen = None
         if sampling.repetition_penalty != 1:
             seen = torch.zeros(vocabulary, dtype=torch.bool, device=self.device)
@@ -193,8 +202,7 @@ class TextLane(Lane[Writing]):
         self._logits[place] = read.logits
         self.rows[place] = Row(
             request, ticket, GrowingText(self.tokenizer, sampling.stop),
-            torch.Generator(self.device).manual_seed(sampling.seed),
-            min(sampling.max_tokens, self.model.config.context - length), seen,
+            torch.Generator(self.device).manual_seed(sampling.seed), room, seen,
         )  # fmt: skip
         ticket.notes |= {"prompt_tokens": length, "cached_tokens": cached}
 

@@ -8,11 +8,13 @@ import pytest
 import torch
 
 from phase1_foundation.language.generate import Sampling, generate
+from phase4_deploy.serving.continuous import Writing
 from phase4_deploy.serving.engine import Engine
 from phase4_deploy.serving.lanes import Busy
 from phase4_deploy.serving.memory import Memory, Read
 from phase4_deploy.serving.models import Options, TooLong
 from phase4_deploy.serving.ticket import Ticket
+from shared.errors import VermeilError
 
 KINDS = (
     Sampling(max_tokens=24, temperature=0.0),
@@ -175,6 +177,16 @@ def test_a_full_queue_is_said_and_the_rest_is_answered(models_home):
 def test_what_is_too_long_is_said_at_once(writer):
     with pytest.raises(TooLong, match="context is 2,048"):
         writer.write("dog " * 3000, KINDS[0])
+
+
+def test_what_fills_the_context_is_refused_and_hurts_nobody(writer):
+    """Speech can turn out as long as the context when it has been heard."""
+    full = Writing((5,) * 2048, KINDS[0], ends=(2,))
+    beside = writer.write("a cat", KINDS[0])
+    with pytest.raises(VermeilError, match="fills the model's context of 2048"):
+        writer.lane.submit(full).result()
+    expected = generate(writer.lane.model, writer.tokenizer, ["a cat"], KINDS[0])
+    assert "".join(beside) == expected[0]
 
 
 def test_an_error_ends_its_own_requests_and_no_others(talker):
