@@ -50,8 +50,8 @@ PRESETS = {
     ),
     "tiny": Preset(
         SpeechConfig(steps=1500, validate_every=150, checkpoint_every=300, sample_every=500),
-        "3 min", "a quarter of the letters wrong in words newly recorded", DAY, seconds=180, memory_gb=2,
-        disk_mb=60,
+        "3 min", "a quarter of the letters wrong in new recordings of words", DAY, seconds=180,
+        memory_gb=2, disk_mb=60,
     ),
     "small": Preset(
         SpeechConfig(
