@@ -57,9 +57,9 @@ def main(run: Run, engine=None):
 
     hardware.set_threads(run.config.threads)
     trial = tried(run.inputs.parents, run.config, run.folder)
-    found = run.results(
-        hardware.describe(run.config.variant), rows=rows_of(trial, run), exhibits=exhibits(trial)
-    )
+    about = {"step": "serve", "artifact": run.id, "preset": run.choice.preset}
+    rows = rows_of(trial, run.config, about)
+    found = run.results(hardware.describe(run.config.variant), rows=rows, exhibits=exhibits(trial))
 
     def save(folder: Path) -> None:
         served = [artifact.lineage for artifact in run.inputs.parents]
@@ -70,13 +70,12 @@ def main(run: Run, engine=None):
     return run.publish(save, found, about="What was served, and how it answered.")
 
 
-def rows_of(trial: "Trial", run: Run) -> list["Row"]:
+def rows_of(trial: "Trial", config: ServeConfig, about: dict[str, Any]) -> list["Row"]:
     """Throughput beside one request at a time, waiting, readiness; floors where there are any."""
     from shared.results import Row
 
-    about: dict[str, Any] = {"step": "serve", "artifact": run.id, "preset": run.choice.preset,
-                             "split": None}  # fmt: skip
-    config, ours, plain = run.config, trial.texts["ours"], trial.texts["one at a time"]
+    about = about | {"split": None}
+    ours, plain = trial.texts["ours"], trial.texts["one at a time"]
     load = f"{config.clients} clients, {config.threads} threads a model, {config.variant}"
     texts = f"{load}, texts of 8 to 64 tokens"
     return [

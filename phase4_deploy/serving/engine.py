@@ -1,8 +1,10 @@
-"""The engine: verified models by name, each with a lane of its own; what the API and the demo use.
+"""The engine: verified models by name, each with a lane of its own.
 
-engine = Engine.open(["lm", "unified"])
-engine.writer("lm").write("She had been", Sampling(max_tokens=32)).result()
-engine.close()
+What the API and the demo use:
+
+    engine = Engine.open(["lm", "unified"])
+    engine.writer("lm").write("She had been", Sampling(max_tokens=32)).result()
+    engine.close()
 """
 
 import time
@@ -45,7 +47,6 @@ class Engine:
 
     def __init__(self, served: Sequence[Served]):
         self.served = {model.name: model for model in served}
-        self.started = time.time()
         self.open_for_work = True
         for model in served:
             model.lane.start()

@@ -29,7 +29,6 @@ class Memory:
 
     def __init__(self, limit: int):
         self.limit, self.held = limit, 0
-        self.hits = self.misses = 0
         self._entries: OrderedDict[tuple[str, Words], Read] = OrderedDict()
         self._turn = threading.Lock()  # lanes share it
 
@@ -54,9 +53,7 @@ class Memory:
             for n in sorted(lengths, reverse=True):
                 if (before, words[:n]) in self._entries:
                     self._entries.move_to_end((before, words[:n]))
-                    self.hits += 1
                     return n, self._entries[before, words[:n]]
-            self.misses += 1
             return None
 
     def _drop(self, entry: tuple[str, Words]) -> None:

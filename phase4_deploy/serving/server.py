@@ -40,8 +40,8 @@ def opened(config: "ServeConfig") -> Engine:
     took = time.perf_counter() - start
     print(f"serving {ids}", file=sys.stderr)
     print(
-        f"on {device} ({hardware.cpu_name()}, {hardware.cores()} cores), {config.lanes} lanes of "
-        f"{threads} threads for words, {config.variant}, ready after {took:.1f} s",
+        f"on {device} ({hardware.cpu_name()}, {hardware.cores()} cores), threads a model: "
+        f"{threads}, lanes for words: {config.lanes}, {config.variant}, ready after {took:.1f} s",
         file=sys.stderr,
     )
     return engine
