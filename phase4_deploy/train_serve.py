@@ -26,7 +26,7 @@ class ServeConfig:
     seconds: float = option(4.0, "of each kind of load", low=0.5)
     rounds: int = option(2, "turns of ours and of one request at a time", low=1)
     threads: int = option(1, "CPU threads of a model at work", low=1)
-    variant: str = option("fp32", "number format of what writes words: fp32, bf16 or int8")
+    variant: str = option("fp16", "weights of what writes words: fp16, fp32, bf16 or int8")
 
 
 DAY = "2026-11-30"  # of the recorded runs

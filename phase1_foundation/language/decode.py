@@ -9,7 +9,7 @@ else in fp32, where the small operators are no slower and attention on a CPU is 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -64,6 +64,16 @@ class Layer:
     fc2: Product
 
 
+class Past(NamedTuple):
+    """Keys and values of what was read: `Decoder` keeps keys in pairs (see `pairs`)."""
+
+    layers: Float[Tensor, "l 2 h s d"]
+
+    @property
+    def length(self) -> int:
+        return self.layers.shape[3]
+
+
 class Decoder:
     """A language model prepared for writing, in the dtype of its weights.
 
@@ -91,6 +101,45 @@ class Decoder:
         """RMSNorm is gain * sqrt(C) * x / sqrt(x.x + C eps): what is constant, to the matrix."""
         folded = linear.weight.float() * norm.weight.float() * self.model.config.dim**0.5
         return folded.to(linear.weight.dtype)
+
+    @torch.inference_mode()
+    def read(
+        self, x: Float[Tensor, "t c"], prefix: int = 0, past: Past | None = None
+    ) -> tuple[Past, Float[Tensor, " v"]]:
+        """Read embeddings after what was read before; all of it, and the logits of what follows.
+
+        The first `prefix` of them see each other, the others what stands before them.
+        """
+        c, x = self.model.config, x.float().clone()
+        count, behind = len(x), past.length if past else 0
+        turn = self.turns[behind : behind + count, None, None]  # (T, 1, 1, D / 2)
+        bias = x.new_full((count, behind + count), float("-inf")).triu(behind + 1)
+        bias[:, :prefix] = 0.0
+        caches = []
+        for number, layer in enumerate(self.layers):
+            qkv = layer.qkv(self._normed(x, layer.qkv.dtype)).float()
+            qkv = qkv.view(count, c.kv_heads, -1, self.head_dim)
+            torch.view_as_complex(qkv[:, :, :-1].unflatten(3, (-1, 2))).mul_(turn)
+            query = qkv[:, :, :-2].flatten(1, 2).transpose(0, 1)  # (H, T, D)
+            cache = qkv[:, :, -2:].permute(2, 1, 0, 3)  # (2, Hkv, T, D)
+            if past:
+                cache = torch.cat([past.layers[number], cache], dim=2)
+            mixed = F.scaled_dot_product_attention(
+                query, cache[0], cache[1], bias, scale=1.0, enable_gqa=c.heads > c.kv_heads
+            )  # (H, T, D)
+            mixed = mixed.transpose(0, 1).reshape(count, -1)
+            x += layer.proj(mixed.to(layer.proj.dtype))
+            gate, up = layer.fc1(self._normed(x, layer.fc1.dtype)).float().chunk(2, dim=-1)
+            x += layer.fc2((F.silu(gate) * up).to(layer.fc2.dtype))
+            caches.append(cache)
+        logits = self.head(self._normed(x[-1:], self.head.dtype))[0].float()
+        return Past(torch.stack(caches)), logits
+
+    def _normed(self, x: Float[Tensor, "t c"], dtype: torch.dtype) -> Float[Tensor, "t c"]:
+        """x / sqrt(x.x + C eps); the rest of the norm is in the matrices."""
+        c = self.model.config
+        squares = x.square().sum(-1, keepdim=True) + c.dim * c.norm_eps
+        return (x * squares.rsqrt_()).to(dtype)
 
     def _grouped(self, qkv: Float[Tensor, "n c"]) -> Float[Tensor, "n c"]:
         """Rows in the order (query ... query, key, value) of each key head: views need no copy."""
@@ -175,13 +224,11 @@ class Batch:
         self.bias.zero_().masked_fill_(unused, float("-inf"))  # (B, Hkv, 1, S)
 
     @torch.inference_mode()
-    def place(
-        self, row: int, keys: Float[Tensor, "l h s d"], values: Float[Tensor, "l h s d"]
-    ) -> None:
-        """Let a row go on after what the plain model has read, beside rows that are under way."""
-        length = keys.shape[2]
-        self.keys[:, row, ..., :length] = pairs(keys.transpose(2, 3), 2)
-        self.values[:, row, :, :length] = values
+    def place(self, row: int, past: Past) -> None:
+        """Let a row go on after what was read, beside rows that are under way."""
+        length = past.length
+        self.keys[:, row, ..., :length] = past.layers[:, 0].transpose(2, 3)
+        self.values[:, row, :, :length] = past.layers[:, 1]
         self._begin(row, length)
 
     @torch.inference_mode()

@@ -1,8 +1,8 @@
 """`vermeil bench serve`: requests, first tokens and waiting, beside what a user would pick instead.
 
-Three servers with the same language model, each a process with one thread for the model, asked in
-turns by the same clients: ours; FastAPI around one call at a time; LitServe with batches. Then ours
-alone under all kinds of requests, and what HTTP adds to the bare engine.
+Servers with the same language model, each with one thread for it, asked in turns by the same
+clients: ours in each number format that is named, FastAPI around one call at a time, and LitServe
+with batches. Then ours alone under all kinds of requests, and what HTTP adds to the bare engine.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ from shared.config import option, parse
 from shared.hardware import cpu_name
 from shared.home import home
 
-HEALTH = {"ours": "/health/ready", "plain FastAPI": "/docs", "LitServe": "/health"}
+HEALTH = {"plain FastAPI": "/docs", "LitServe": "/health"}
 COLUMNS = "requests/s  tokens/s  first ms   p50 ms   p95 ms   p99 ms  failed      n"
 
 
@@ -38,7 +38,8 @@ class BenchConfig:
     rounds: int = option(3, "turns of every server", low=1)
     seconds: float = option(5.0, "of a turn", low=0.5)
     threads: int = option(1, "CPU threads of a model", low=1)
-    variant: str = option("fp32", "of ours: fp32 or bf16")
+    variants: tuple[str, ...] = option(("fp16", "fp32"), "of ours; peers write in fp32")
+    processes: int = option(1, "of ours that write words; 0: a thread does", low=0)
     peers: tuple[str, ...] = option(("plain FastAPI", "LitServe"), "to compare with")
     mixed: bool = option(True, "ask ours for everything, too")
 
@@ -46,7 +47,8 @@ class BenchConfig:
 def bench(arguments: list[str]) -> None:
     """Time the server under load, beside FastAPI and LitServe with the same model, in turns."""
     config = parse(BenchConfig, arguments, command="vermeil bench", about=str(bench.__doc__)).config
-    print(f"{cpu_name()}, {conditions()}, {config.threads} threads a model, {config.variant}")
+    print(f"{cpu_name()}, {conditions()}, {config.threads} threads a model, "
+          f"{config.processes} processes for words")  # fmt: skip
     lengths = ", ".join(map(str, LENGTHS))
     print(f"{lengths} new tokens by chance, temperature 0.8; turns of {config.seconds:g} s\n")
     logs = home() / "bench" / "serve"
@@ -58,24 +60,28 @@ def bench(arguments: list[str]) -> None:
 
 
 def command(name: str, config: BenchConfig, port: int, models: str = "") -> list[str]:
-    """How a server is started."""
+    """How a server is started; ours go by "ours VARIANT"."""
     rest = ["--port", str(port), "--threads", str(config.threads)]
-    if name == "ours":
+    ours, _, variant = name.partition(" ")
+    if ours == "ours":
         what = ["--models", models or config.model] if models != "all" else []
-        return ["vermeil", "serve", *what, *rest, "--variant", config.variant, "--queue", "256",
-                "--no-log"]  # fmt: skip
+        return ["vermeil", "serve", *what, *rest, "--variant", variant, "--queue", "256",
+                "--processes", str(config.processes), "--no-log"]  # fmt: skip
     kind = "plain" if name == "plain FastAPI" else "litserve"
     return ["phase4_deploy.serving.peers", kind, "--model", config.model, *rest]
 
 
 def _beside_peers(config: BenchConfig, logs: Path) -> None:
-    names, found = ["ours", *config.peers], defaultdict(list)
+    names = [*(f"ours {variant}" for variant in config.variants), *config.peers]
+    found = defaultdict(list)
     with contextlib.ExitStack() as stack:
         ports = {name: free_port() for name in names}
         for name, port in ports.items():
             log = logs / f"{name.replace(' ', '_')}.log"
             words = command(name, config, port)
-            stack.enter_context(running(words, port, ready=HEALTH[name], log=log))
+            stack.enter_context(
+                running(words, port, ready=HEALTH.get(name, "/health/ready"), log=log)
+            )
         for turn in range(config.rounds):
             for clients in config.clients:
                 for name in names:
@@ -83,17 +89,17 @@ def _beside_peers(config: BenchConfig, logs: Path) -> None:
                     found[name, clients].append(summary(got, config.seconds))
     for clients in config.clients:
         print(f"{clients} clients{'':<16}{COLUMNS}")
-        ours = middle(found["ours", clients])
+        first = middle(found[names[0], clients])
         for name in names:
             row = middle(found[name, clients])
-            ratio = f"   {ours.tokens_per_second / max(row.tokens_per_second, 1e-9):.2f} x"
-            print(f"  {name:<22}{line(row)}{'' if name == 'ours' else ratio}")
+            ratio = f"   {first.tokens_per_second / max(row.tokens_per_second, 1e-9):.2f} x"
+            print(f"  {name:<22}{line(row)}{'' if name == names[0] else ratio}")
     print()
 
 
 def _all_kinds(config: BenchConfig, logs: Path) -> None:
     port, found = free_port(), defaultdict(list)
-    words = command("ours", config, port, "all")
+    words = command(f"ours {config.variants[0]}", config, port, "all")
     with running(words, port, log=logs / "mixed.log"):
         asked(port, MIXED, 1, 1.0, seed=99)
         for turn in range(config.rounds):
@@ -120,25 +126,28 @@ def _overhead(config: BenchConfig, logs: Path) -> None:
     from shared import hardware
 
     hardware.set_threads(config.threads)
-    engine = Engine.open([config.model], Options(variant=config.variant))
+    variant = config.variants[0]
+    engine = Engine.open([config.model], Options(variant=variant, processes=config.processes))
     port, dice, times = free_port(), random.Random(0), defaultdict(list)
-    with running(command("ours", config, port), port, log=logs / "overhead.log"), httpx.Client(
+    words = command(f"ours {variant}", config, port)
+    with running(words, port, log=logs / "overhead.log"), httpx.Client(
         base_url=f"http://127.0.0.1:{port}"
     ) as http:  # fmt: skip
         for _ in range(40 * config.rounds):
             body = write(dice).body or {}
-            start = time.perf_counter()
             tokens, seed = body["max_tokens"], body["seed"]
             sampling = Sampling(max_tokens=tokens, temperature=0.8, seed=seed)
+            start = time.perf_counter()
             engine.writer().write(body["prompt"], sampling).result()
             middle = time.perf_counter()
             http.post("/v1/completions", json=body).raise_for_status()
             times["engine"].append(1000 * (middle - start))
             times["HTTP"].append(1000 * (time.perf_counter() - middle))
     engine.close(1.0)
-    http_ms, engine_ms = median(times["HTTP"]), median(times["engine"])
-    print(f"one client: {http_ms:.1f} ms over HTTP, {engine_ms:.1f} ms by the engine itself: "
-          f"{http_ms - engine_ms:.1f} ms more (medians of {len(times['HTTP'])})")  # fmt: skip
+    more = median(h - e for h, e in zip(times["HTTP"], times["engine"], strict=True))
+    print(f"one client: {median(times['HTTP']):.1f} ms over HTTP, {median(times['engine']):.1f} ms "
+          f"by the engine itself; {more:.1f} ms more for the same request (medians of "
+          f"{len(times['HTTP'])})")  # fmt: skip
 
 
 def asked(

@@ -17,9 +17,11 @@ class ServeConfig:
     host: str = option("127.0.0.1", "address to listen on; beyond loopback it takes keys")
     port: int = option(8000, "0 takes a free one", low=0, high=65_535)
     keys: str = option("", "an SQLAlchemy URL; empty: $VERMEIL_KEYS, or in $VERMEIL_HOME")
-    variant: Literal["fp32", "bf16", "int8"] = option("fp32", "number format of what writes words")
+    variant: Literal["fp16", "fp32", "bf16", "int8"] = option(
+        "fp16", "number format of the weights of what writes words"
+    )
     threads: int = option(0, "CPU threads of a model at work; 0: one, or half of the cores", low=0)
-    lanes: int = option(1, "threads that write, for each model; more help many clients", low=1)
+    processes: int = option(1, "that write words; 0: a thread of this one does", low=0)
     rows: int = option(32, "answers that a model writes side by side", low=1, high=1024)
     queue: int = option(64, "requests that may wait for a model", low=1)
     memory_mb: int = option(256, "of pictures and prompts that were read, for each model", low=0)

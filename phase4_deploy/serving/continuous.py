@@ -9,19 +9,30 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from phase1_foundation.language.decode import Batch, Decoder
+from phase1_foundation.language.decode import Batch, Decoder, Past, Product
 from phase1_foundation.language.generate import GrowingText, Sampling, choose
-from phase1_foundation.language.model import KVCache, LanguageModel
+from phase1_foundation.language.model import LanguageModel
 from phase1_foundation.language.tokenizer import Tokenizer
-from phase2_multimodal.vision_language.model import mask_of
 from phase4_deploy.serving.lanes import Lane, fail
 from phase4_deploy.serving.memory import Memory, Read, Words
 from phase4_deploy.serving.ticket import Ticket
 from shared.errors import VermeilError
+
+SEVERAL = 16  # rows for which products are chosen where there is more than one
+
+
+@dataclass(frozen=True, eq=False)
+class Before:
+    """What stands before the words: a picture, speech or both. `name` tells it from all others."""
+
+    name: str
+    pixels: UInt8[np.ndarray, "h w 3"] | None = None
+    mels: Float[np.ndarray, "m k"] | None = None
 
 
 @dataclass(frozen=True)
@@ -32,9 +43,12 @@ class Writing:
     sampling: Sampling
     ends: Words
     streamed: bool = False
-    # What stands before the words, a picture or speech: its embeddings, and its name in memory.
-    before: Callable[[], Float[Tensor, "1 p d"]] | None = None
-    name: str = ""
+    before: Before | None = None
+
+    @property
+    def name(self) -> str:
+        """What memory knows its beginning by."""
+        return self.before.name if self.before else ""
 
 
 @dataclass
@@ -78,26 +92,30 @@ class Row:
 class TextLane(Lane[Writing]):
     """Writes up to `most` answers at a time with one language model.
 
+    `sense` makes embeddings of what stands before the words.
+
     The items of a ticket are new text. Its notes hold `finish_reason` ("stop" or "length"),
     `prompt_tokens` (a picture's among them), `cached_tokens` and `completion_tokens`.
     """
 
     def __init__(
-        self, name: str, model: LanguageModel, tokenizer: Tokenizer,
-        decoders: tuple[Decoder, Decoder], *, most: int, queue: int, memory: Memory,
+        self, name: str, model: LanguageModel, tokenizer: Tokenizer, *, most: int, queue: int,
+        memory_bytes: int, product: type[Product] = Product,
+        sense: Callable[[Before], Float[Tensor, "1 p d"]] | None = None,
     ):  # fmt: skip
         super().__init__(name, queue)
-        self.model, self.tokenizer, self.memory, self.most = model, tokenizer, memory, most
-        self.device = model.embed.weight.device
-        self.decoders = decoders  # for one row, and for several
+        self.model, self.tokenizer, self.most, self.sense = model.eval(), tokenizer, most, sense
+        self.memory, self.device = Memory(memory_bytes), model.embed.weight.device
+        alone = Decoder(model, 1, product)
+        self.decoders = alone, Decoder(model, min(most, SEVERAL), product) if most > 1 else alone
         self.written = 0  # tokens since the start
         self.rows: list[Row | None] = []  # by their place in the batch; None is idle
         self._resize(1)
 
     @property
-    def load(self) -> int:
-        """Answers that are written or wait."""
-        return self.depth + len(self._going())
+    def writing(self) -> int:
+        """Answers that are being written."""
+        return len(self._going())
 
     def busy(self) -> bool:
         return any(self.rows)
@@ -159,45 +177,43 @@ class TextLane(Lane[Writing]):
     # Reading.
 
     def _join(self, new: Sequence[tuple[Writing, Ticket]]) -> None:
-        """Read what is asked, each that was not read before; give everyone a row."""
-        unread = defaultdict(list)
+        """Read what is asked, as far as it was not read before; give everyone a row."""
         for request, ticket in new:
             try:
-                known = self.memory.longest(request.name, request.words)
-                if known is None:
-                    before = request.before() if request.before else None
-                    unread[0 if before is None else before.shape[1]].append(
-                        (request, ticket, before)
-                    )
-                else:
-                    cached = known[1].keys.shape[2]
-                    self._begin(request, ticket, self._read_on(request, *known), cached)
+                self._begin(request, ticket, *self._read(request))
             except Exception as error:
                 fail([ticket], error, self.name)
-        for alike in unread.values():
-            try:
-                reads = self._read([r for r, _, _ in alike], [b for _, _, b in alike])
-                for (request, ticket, _), read in zip(alike, reads, strict=True):
-                    self._begin(request, ticket, read, cached=0)
-            except Exception as error:
-                fail([ticket for _, ticket, _ in alike if not ticket.notes], error, self.name)
+
+    def _read(self, request: Writing) -> tuple[Read, int]:
+        """What a request begins with, and how much of it was known."""
+        known, read = self.memory.longest(request.name, request.words) or (0, None)
+        cached = read.past.length if read else 0
+        if read is None or known < len(request.words):
+            words = torch.tensor(request.words[known:], device=self.device)
+            x, prefix = self.decoders[1].embed[words], 0
+            if request.before and read is None:
+                before = self.sense(request.before)[0]  # type: ignore[misc]
+                x, prefix = torch.cat([before.to(x.dtype), x]), len(before)
+            context = self.model.config.context
+            if cached + len(x) >= context:  # how long speech is, is known only now
+                message = f"the request fills the model's context of {context}"
+                raise VermeilError(message, "shorten it")
+            read = Read(*self.decoders[1].read(x, prefix, read and read.past))
+            if prefix:
+                seen = Past(read.past.layers[:, :, :, :prefix].clone())
+                self.memory.keep(request.name, (), Read(seen, None))
+            self.memory.keep(request.name, request.words, read)
+        return read, cached
 
     def _begin(self, request: Writing, ticket: Ticket, read: Read, cached: int) -> None:
-        place, length = self.rows.index(None), read.keys.shape[2]
+        place, length = self.rows.index(None), read.past.length
         sampling, vocabulary = request.sampling, self.model.config.vocab_size
         room = min(sampling.max_tokens, self.model.config.context - length)
-        if room < 1:  # how long speech is, is known only now
-            context = self.model.config.context
-            error = VermeilError(
-                f"the request fills the model's context of {context}", "shorten it"
-            )
-            fail([ticket], error, self.name)
-            return
         seen = None
         if sampling.repetition_penalty != 1:
             seen = torch.zeros(vocabulary, dtype=torch.bool, device=self.device)
             seen[list(request.words)] = True
-        self._batch.place(place, read.keys, read.values)
+        self._batch.place(place, read.past)
         assert read.logits is not None  # words were asked for
         self._logits[place] = read.logits
         self.rows[place] = Row(
@@ -205,58 +221,6 @@ class TextLane(Lane[Writing]):
             torch.Generator(self.device).manual_seed(sampling.seed), room, seen,
         )  # fmt: skip
         ticket.notes |= {"prompt_tokens": length, "cached_tokens": cached}
-
-    def _read(self, requests: Sequence[Writing], before: Sequence[Tensor | None]) -> list[Read]:
-        """Read requests side by side, behind prefixes of one length, padded on the right."""
-        lengths = [len(request.words) for request in requests]
-        padded = [[*r.words, *[0] * (max(lengths) - len(r.words))] for r in requests]
-        tokens = torch.tensor(padded, device=self.device)
-        x, mask, p = self.model.embed(tokens), None, 0
-        if before[0] is not None:
-            prefix = torch.cat(before).to(x.dtype)  # type: ignore[arg-type]
-            x, p = torch.cat([prefix, x], dim=1), prefix.shape[1]
-            mask = mask_of(torch.ones_like(tokens), p)
-        cache = KVCache(self.model, len(requests), x.shape[1])
-        states = self.model.hidden_states(x, mask=mask, cache=cache)
-        last = torch.tensor(lengths, device=self.device) + p - 1
-        logits = self.model.head(states[torch.arange(len(requests)), last]).float()
-        keys, values = (
-            torch.stack([getattr(layer, name) for layer in cache.layers], dim=1)
-            for name in ("keys", "values")
-        )  # (B, L, H, S, D)
-        reads = []
-        for row, (request, length) in enumerate(zip(requests, lengths, strict=True)):
-            if p and (request.name, ()) not in self.memory:
-                seen = Read(keys[row, :, :, :p].clone(), values[row, :, :, :p].clone(), None)
-                self.memory.keep(request.name, (), seen)
-            whole = slice(0, p + length)
-            read = Read(
-                keys[row, :, :, whole].clone(),
-                values[row, :, :, whole].clone(),
-                logits[row].clone(),
-            )
-            self.memory.keep(request.name, request.words, read)
-            reads.append(read)
-        return reads
-
-    def _read_on(self, request: Writing, known: int, read: Read) -> Read:
-        """Read the words that come after what was read before."""
-        if known == len(request.words):
-            return read
-        new = torch.tensor([request.words[known:]], device=self.device)
-        past = read.keys.shape[2]
-        cache = KVCache(self.model, 1, past + new.shape[1])
-        for layer, keys, values in zip(cache.layers, read.keys, read.values, strict=True):
-            layer.append(keys[None], values[None])
-        states = self.model.hidden_states(self.model.embed(new), cache=cache)
-        logits = self.model.head(states[0, -1]).float()
-        keys, values = (
-            torch.stack([getattr(layer, name)[0] for layer in cache.layers])
-            for name in ("keys", "values")
-        )  # (L, H, S, D)
-        found = Read(keys, values, logits)
-        self.memory.keep(request.name, request.words, found)
-        return found
 
     # Rows.
 

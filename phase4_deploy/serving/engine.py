@@ -11,10 +11,18 @@ import time
 from collections.abc import Sequence
 from typing import TypeVar, cast
 
-from phase4_deploy.serving.models import Drawer, Embedder, Hearer, Options, Served, Writer
+from phase4_deploy.serving.crew import Crew
+from phase4_deploy.serving.models import (
+    Drawer,
+    Embedder,
+    Hearer,
+    Options,
+    Served,
+    Writer,
+    Writes,
+)
 from phase4_deploy.serving.talker import Talker
-from phase4_deploy.serving.text_lanes import TextLanes
-from shared.artifact import find, newest
+from shared.artifact import Artifact, find, newest
 from shared.errors import VermeilError, nearest
 
 S = TypeVar("S", bound=Served)
@@ -60,19 +68,24 @@ class Engine:
         Without names, one of each kind that is there. Raises VermeilError for one that is missing,
         damaged or of a kind that nobody can ask.
         """
-        artifacts = [find(name) for name in models] or newest(KINDS)
-        options, served = options or Options(), []
-        for artifact in artifacts:
-            step = artifact.manifest["step"]
-            if step not in SERVED:
-                raise VermeilError(f"'{step}' cannot be served", nearest(step, list(SERVED)))
-            served.append(SERVED[step](artifact, options))
-        if twice := {m.name for m in served if [o.name for o in served].count(m.name) > 1}:
-            raise VermeilError(f"{min(twice)} was named twice", "name one version of it")
+        options = options or Options()
+        found = [(_kind(artifact), artifact) for artifact in artifacts_of(models)]
+        writing = [(kind, artifact) for kind, artifact in found if issubclass(kind, Writes)]
+        # Its processes load their models beside what follows.
+        crew = Crew(writing, options) if options.processes and writing else None
+        served = [
+            kind(artifact, options, crew) if issubclass(kind, Writes) else kind(artifact, options)
+            for kind, artifact in found
+        ]
         engine = cls(served)
-        if warm_up:
-            for model in served:
+        try:
+            if crew:
+                crew.wait()
+            for model in served if warm_up else ():
                 model.warm_up()
+        except BaseException:
+            engine.close(0.0)
+            raise
         return engine
 
     def writer(self, name: str = "") -> Writer:
@@ -114,8 +127,7 @@ class Engine:
 
     def rows(self) -> dict[str, int]:
         """Answers that are being written, by lane."""
-        lanes = {name: model.lane for name, model in self.served.items()}
-        return {n: len(lane.rows) for n, lane in lanes.items() if isinstance(lane, TextLanes)}
+        return {n: m.lane.writing for n, m in self.served.items() if isinstance(m, Writes)}
 
     def ready(self) -> bool:
         """Whether every lane is at work and new requests are taken."""
@@ -127,3 +139,19 @@ class Engine:
         until = time.monotonic() + seconds
         for model in self.served.values():
             model.lane.close(max(0.0, until - time.monotonic()))
+
+
+def artifacts_of(models: Sequence[str]) -> list[Artifact]:
+    """Artifacts by name, or one of each kind; raises VermeilError where a step comes twice."""
+    artifacts = [find(name) for name in models] or newest(KINDS)
+    steps = [artifact.manifest["step"] for artifact in artifacts]
+    if twice := {step for step in steps if steps.count(step) > 1}:
+        raise VermeilError(f"{min(twice)} was named twice", "name one version of it")
+    return artifacts
+
+
+def _kind(artifact: Artifact) -> type[Served]:
+    step = artifact.manifest["step"]
+    if step not in SERVED:
+        raise VermeilError(f"'{step}' cannot be served", nearest(step, list(SERVED)))
+    return SERVED[step]

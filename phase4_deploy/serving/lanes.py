@@ -25,6 +25,10 @@ class Busy(VermeilError):
         self.seconds = seconds
 
 
+class Lost(Busy):
+    """The process that worked on a request has ended; ask again."""
+
+
 class Broken(Exception):
     """A lane met an error of its own; the log has it, the caller only hears that it happened."""
 
@@ -40,9 +44,9 @@ class Lane(threading.Thread, Generic[R]):
 
     # Called from other threads.
 
-    def submit(self, request: R) -> Ticket:
-        """Queue a request; raises Busy where the queue is full."""
-        ticket: Ticket = Ticket()
+    def submit(self, request: R, ticket: Ticket | None = None) -> Ticket:
+        """Queue a request, with a ticket of its own if need be; raises Busy where it is full."""
+        ticket = ticket or Ticket()
         with self._changed:
             if not self._open:
                 raise Busy("the server is stopping", 5)

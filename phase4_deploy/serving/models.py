@@ -10,11 +10,11 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from phase1_foundation.language.generate import Sampling
-from phase4_deploy.serving.continuous import Writing
+from phase4_deploy.serving.continuous import TextLane, Writing
+from phase4_deploy.serving.crew import Crew
 from phase4_deploy.serving.lanes import Batches
-from phase4_deploy.serving.text_lanes import TextLanes
 from phase4_deploy.serving.ticket import Ticket
-from shared.artifact import Artifact
+from shared.artifact import Artifact, read_config
 from shared.errors import VermeilError
 
 Pixels = UInt8[np.ndarray, "h w 3"]
@@ -28,8 +28,8 @@ class Options:
     """How models are served."""
 
     device: str = "cpu"
-    variant: str = "fp32"  # or "bf16", "int8": words cost less, and some come out otherwise
-    lanes: int = 1  # of a model that writes: as many cores write at the same time
+    variant: str = "fp16"  # weights of what writes words: or "fp32", "bf16", "int8"
+    processes: int = 0  # that write words, beside this one; 0: a thread of this one does
     rows: int = 32  # answers written side by side by a model
     queue: int = 64  # requests that wait for a lane
     memory_mb: int = 256  # of pictures and prompts that were read, for each model
@@ -46,32 +46,56 @@ class Served:
     def warm_up(self) -> None:
         """One small request, so that the first user waits for nothing."""
 
-    def text_lanes(self, model: Any, tokenizer: Any, options: Options) -> TextLanes:
-        """The lanes of a language model, in the number format that was asked for."""
-        from phase1_foundation.language.decode import Product
-        from phase3_scaling.compression.int8_product import Int8Product
 
-        if options.variant == "bf16":
-            model = model.to(torch.bfloat16)
-        return TextLanes(
-            self.name, model, tokenizer, lanes=options.lanes, most=options.rows,
-            queue=options.queue, memory_bytes=options.memory_mb << 20,
-            product=Int8Product if options.variant == "int8" else Product,
-        )  # fmt: skip
+class Writes(Served):
+    """A model that writes words, here or in processes beside this one (`crew`)."""
+
+    def __init__(self, artifact: Artifact, options: Options, crew: Crew | None = None):
+        super().__init__(artifact, options)
+        self.lane = crew.lane(self.name) if crew else self.text_lane(artifact, options)
+
+    @classmethod
+    def text_lane(cls, artifact: Artifact, options: Options) -> TextLane:
+        """The lane in which its answers are written."""
+        raise NotImplementedError
 
 
-class Writer(Served):
+def lane_of(
+    artifact: Artifact, options: Options, model: Any, tokenizer: Any, **more: Any
+) -> TextLane:
+    """The lane of a language model, in the number format that was asked for."""
+    from phase1_foundation.language.decode import Product
+    from phase3_scaling.compression.fp16_product import Fp16Product
+    from phase3_scaling.compression.int8_product import Int8Product
+
+    products = {"fp16": Fp16Product, "int8": Int8Product}
+    if options.variant == "bf16":
+        model = model.to(torch.bfloat16)
+    return TextLane(
+        artifact.manifest["step"], model, tokenizer, most=options.rows, queue=options.queue,
+        memory_bytes=options.memory_mb << 20,
+        product=products.get(options.variant, Product), **more,
+    )  # fmt: skip
+
+
+class Writer(Writes):
     """Continues texts: the language model."""
 
-    def __init__(self, artifact: Artifact, options: Options):
-        super().__init__(artifact, options)
-        from phase1_foundation.language.model import LanguageModel
+    def __init__(self, artifact: Artifact, options: Options, crew: Crew | None = None):
+        super().__init__(artifact, options, crew)
+        from phase1_foundation.language.model import LanguageModelConfig
         from phase1_foundation.language.tokenizer import Tokenizer
 
         self.tokenizer = Tokenizer.from_pretrained(artifact)
+        self.context = read_config(artifact.folder / "config.json", LanguageModelConfig).context
+
+    @classmethod
+    def text_lane(cls, artifact: Artifact, options: Options) -> TextLane:
+        from phase1_foundation.language.model import LanguageModel
+        from phase1_foundation.language.tokenizer import Tokenizer
+
         model = LanguageModel.from_pretrained(artifact, options.device)
-        self.lane = self.text_lanes(model, self.tokenizer, options)
-        self.context = model.config.context
+        return lane_of(artifact, options, model, Tokenizer.from_pretrained(artifact))
 
     def write(self, prompt: str, sampling: Sampling, *, streamed: bool = False) -> Ticket[str]:
         """The continuation of a text, without the text."""

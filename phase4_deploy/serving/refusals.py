@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse, Response
 from phase4_deploy.serving.answers import Left
 from phase4_deploy.serving.engine import UnknownModel
 from phase4_deploy.serving.errors import refusal
-from phase4_deploy.serving.lanes import Broken, Busy
+from phase4_deploy.serving.lanes import Broken, Busy, Lost
 from phase4_deploy.serving.media import BadInput
 from phase4_deploy.serving.models import TooLong
 from phase4_deploy.serving.telemetry import LEFT
@@ -23,8 +23,9 @@ CODES = {404: "not_found", 405: "method_not_allowed", 413: "request_too_large"}
 def answer_to(error: Exception) -> JSONResponse:
     """What a client is told."""
     if isinstance(error, Busy):
+        status, code = (503, "worker_lost") if isinstance(error, Lost) else (429, "queue_full")
         again = {"retry-after": str(error.seconds)}
-        return refusal(429, str(error), "queue_full", headers=again)
+        return refusal(status, str(error), code, headers=again)
     if isinstance(error, UnknownModel):
         return refusal(404, str(error), "model_not_found", param="model")
     if isinstance(error, TooLong):

@@ -33,7 +33,7 @@ def opened(config: "ServeConfig") -> Engine:
     threads = hardware.set_threads(config.threads or max(1, hardware.cores() // 2))
     device = hardware.device_name()
     options = Options(
-        device, config.variant, config.lanes, config.rows, config.queue, config.memory_mb
+        device, config.variant, config.processes, config.rows, config.queue, config.memory_mb
     )
     engine = Engine.open(config.models, options)
     ids = ", ".join(model.artifact.id for model in engine.served.values())
@@ -41,7 +41,8 @@ def opened(config: "ServeConfig") -> Engine:
     print(f"serving {ids}", file=sys.stderr)
     print(
         f"on {device} ({hardware.cpu_name()}, {hardware.cores()} cores), threads a model: "
-        f"{threads}, lanes for words: {config.lanes}, {config.variant}, ready after {took:.1f} s",
+        f"{threads}, processes for words: {config.processes}, {config.variant}, "
+        f"ready after {took:.1f} s",
         file=sys.stderr,
     )
     return engine
@@ -92,8 +93,10 @@ def listen(config: "ServeConfig", app: Any, listener: socket.socket) -> None:
     """Answer until SIGTERM or Ctrl-C; then finish what is open, and return."""
     import uvicorn
 
+    from phase4_deploy.serving import trimming
     from phase4_deploy.serving.connection import Connection
 
+    trimming.start()
     with _taken(config):  # two that started at the same time both had the address
         listener.listen(2048)
     host, port = listener.getsockname()[:2]

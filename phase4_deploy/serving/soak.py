@@ -38,7 +38,7 @@ class SoakConfig:
     clients: int = option(12, "that ask at once", low=1)
     leaving: float = option(0.1, "share of requests whose client leaves", low=0, high=1)
     models: tuple[str, ...] = option((), "artifacts; by default all kinds")
-    variant: str = option("fp32", "fp32, bf16 or int8")
+    variant: str = option("fp16", "fp16, fp32, bf16 or int8")
 
 
 def soak(config: SoakConfig) -> dict[str, Any]:
@@ -64,7 +64,7 @@ async def _watched(
     async def watch() -> None:
         while True:
             minutes = (time.monotonic() - start) / 60
-            memory.append((round(minutes, 2), round(process.memory_info().rss / 1e6, 1)))
+            memory.append((round(minutes, 2), round(held(process), 1)))
             if len(memory) % 6 == 1:
                 print(f"{minutes:6.1f} min  {memory[-1][1]:8,.0f} MB", flush=True)
             await asyncio.sleep(EVERY)
@@ -74,6 +74,12 @@ async def _watched(
     outcomes = await load.run(config.clients, 60 * config.minutes, config.leaving)
     watching.cancel()
     return outcomes, memory
+
+
+def held(process: psutil.Process) -> float:
+    """MB of memory of a process and of those that it started, pages that they share once."""
+    family = [process, *process.children(recursive=True)]
+    return sum(one.memory_full_info().pss for one in family) / 1e6
 
 
 def settled(port: int, seconds: float = 10.0) -> float:

@@ -52,6 +52,11 @@ class Ticket(Generic[T]):
 
     # The side of who asked.
 
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more comes."""
+        return self._over
+
     def cancel(self) -> None:
         """Nobody reads any more; the lane stops working on it at its next step."""
         self.cancelled = True

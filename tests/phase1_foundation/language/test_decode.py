@@ -91,6 +91,38 @@ def test_product(rows, dtype, n, m):
     assert torch.equal(weight, as_given)
 
 
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("prefix", [0, 4])
+def test_read_in_parts_equals_the_plain_model(make_model, shape, prefix):
+    """Eleven embeddings, of which the first see each other; read at once, and seven before four."""
+    model = make_model(**shape)
+    decoder, x = Decoder(model, 16), model.embed(torch.arange(3, 14))
+    mask = torch.ones(11, 11, dtype=torch.bool).tril()
+    mask[:, :prefix] = True
+    expected = model.head(model.hidden_states(x[None], mask=mask[None, None]))[0].detach()
+    past, first = decoder.read(x[:7], prefix)
+    whole, last = decoder.read(x[7:], past=past)
+    scale = expected.abs().max().item()
+    torch.testing.assert_close(first, expected[6], atol=1e-4 * scale, rtol=0)
+    torch.testing.assert_close(last, expected[10], atol=1e-4 * scale, rtol=0)
+    once = decoder.read(x, prefix)[0].layers
+    torch.testing.assert_close(once, whole.layers, atol=1e-4, rtol=0)
+    assert (past.length, whole.length) == (7, 11)
+
+
+def test_a_row_goes_on_after_what_was_read(model):
+    """And leaves its neighbour as it is."""
+    decoder = Decoder(model, 16)
+    batch, prompt = Batch(decoder, 2, capacity=32), torch.arange(3, 14)
+    batch.clear(0)
+    batch.place(1, decoder.read(model.embed(prompt))[0])
+    found = batch.step(torch.tensor([0, 20]))[1]
+    expected = model(torch.tensor([[*prompt.tolist(), 20]]))[0, -1].detach()
+    scale = expected.abs().max().item()
+    torch.testing.assert_close(found, expected, atol=1e-4 * scale, rtol=0)
+    assert batch.positions.tolist() == [0, 12]
+
+
 def test_slots_by_hand(model):
     """Rows of three tokens and one, in four slots; then a token more."""
     batch = Batch(Decoder(model), 2, capacity=4)

@@ -201,7 +201,7 @@ def strict(serve, models_home, tmp_path_factory) -> Iterator[Strict]:
     shutil.copytree(models_home / "artifacts/phase1", home / "artifacts/phase1")
     server = serve(
         "--rows", "2", "--queue", "2", "--body_seconds", "2", "--body_mb", "1",
-        "--tokens", "2000", "--guard_metrics", "true", home=home,
+        "--tokens", "2000", "--guard_metrics", "true", "--variant", "fp32", home=home,
     )  # fmt: skip
     store = KeyStore(f"sqlite:///{home / 'serving.sqlite'}")
     yield Strict(server.started(), store)

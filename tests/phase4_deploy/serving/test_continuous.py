@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 import torch
 
+from phase1_foundation.language.decode import Past
 from phase1_foundation.language.generate import Sampling, generate
+from phase1_foundation.language.model import LanguageModel
 from phase4_deploy.serving.continuous import Writing
 from phase4_deploy.serving.engine import Engine
 from phase4_deploy.serving.lanes import Busy
@@ -25,16 +27,31 @@ KINDS = (
 )
 
 
-def opened(home, name: str = "phase1/lm", **options) -> Engine:
+def opened(home, name: str = "phase1/lm", variant: str = "fp32", **options) -> Engine:
     folder = home / "artifacts" / name / "random-0"
-    return Engine.open([str(folder)], Options(**options), warm_up=False)
+    return Engine.open([str(folder)], Options(variant=variant, **options), warm_up=False)
 
 
-@pytest.fixture(params=[1, 2], ids=["one lane", "two lanes"])
-def writer(models_home, request):
-    engine = opened(models_home, lanes=request.param)
-    yield engine.writer()
+@pytest.fixture(scope="module", params=[0, 2], ids=["a thread", "two processes"])
+def engine(models_home, request):
+    engine = opened(models_home, processes=request.param)
+    yield engine
     engine.close(5.0)
+
+
+@pytest.fixture
+def writer(engine):
+    return engine.writer()
+
+
+@pytest.fixture(scope="module")
+def model(models_home):
+    return LanguageModel.from_pretrained(models_home / "artifacts/phase1/lm/random-0")
+
+
+def alone(model, writer, prompt: str, sampling: Sampling) -> str:
+    """What the model writes without a server."""
+    return generate(model, writer.tokenizer, [prompt], sampling)[0]
 
 
 @pytest.fixture
@@ -48,38 +65,36 @@ def prompts(number: int) -> list[str]:
     return [f"a {'red ' * (i % 7)}dog {i}" for i in range(number)]
 
 
-def test_answers_are_those_of_generate_however_they_are_mixed(writer):
+def test_answers_are_those_of_generate_however_they_are_mixed(writer, model):
     """Rows of all settings join and leave at different times, past every size of the batch."""
     asked = [(prompt, KINDS[i % len(KINDS)]) for i, prompt in enumerate(prompts(21))]
-    alone = [generate(writer.lane.model, writer.tokenizer, [p], s)[0] for p, s in asked]
+    expected = [alone(model, writer, *one) for one in asked]
     tickets = []
     for number, (prompt, sampling) in enumerate(asked):
         tickets.append(writer.write(prompt, sampling, streamed=number % 2 == 0))
         time.sleep(0.004 * (number % 3))
-    assert ["".join(ticket) for ticket in tickets] == alone
-    assert len(set(alone)) > 15, "answers that are alike show nothing"
+    assert ["".join(ticket) for ticket in tickets] == expected
+    assert len(set(expected)) > 15, "answers that are alike show nothing"
 
 
-def test_a_prompt_is_read_once(writer):
+def test_a_prompt_is_read_once(writer, model):
     sampling = Sampling(max_tokens=12, temperature=0.0)
     first = writer.write("a dog and a cat", sampling)
     text = "".join(first)
-    again, longer = (
-        writer.write("a dog and a cat", sampling), writer.write("a dog and a cat sit", sampling)
-    )  # fmt: skip
+    again = writer.write("a dog and a cat", sampling)
     assert "".join(again) == text
+    longer = writer.write("a dog and a cat sit", sampling)
     tokens = 1 + len(writer.tokenizer.encode("a dog and a cat"))
     assert first.notes["cached_tokens"] == 0
     assert again.notes["cached_tokens"] == again.notes["prompt_tokens"] == tokens
-    expected = generate(writer.lane.model, writer.tokenizer, ["a dog and a cat sit"], sampling)
-    assert "".join(longer) == expected[0]
+    assert "".join(longer) == alone(model, writer, "a dog and a cat sit", sampling)
     assert 0 < longer.notes["cached_tokens"] <= tokens < longer.notes["prompt_tokens"]
 
 
 def test_a_picture_is_looked_at_once(talker):
     """What stands before the words is taken from memory, for other questions too."""
-    looked, prefix = [], talker.model.prefix
-    talker.model.prefix = lambda *given: looked.append(1) or prefix(*given)
+    looked, prefix = [], talker.lane.sense.model.prefix
+    talker.lane.sense.model.prefix = lambda *given: looked.append(1) or prefix(*given)
     picture = np.random.default_rng(0).integers(0, 255, (16, 16, 3), np.uint8)
     greedy = Sampling(max_tokens=8, temperature=0.0)
     first = talker.answer("is there a dog?", picture=picture, sampling=greedy).result()
@@ -87,8 +102,7 @@ def test_a_picture_is_looked_at_once(talker):
     other_text = other.result()
     assert talker.answer("is there a dog?", picture=picture, sampling=greedy).result() == first
     assert len(looked) == 1 and other.notes["cached_tokens"] > 4
-    for lane in talker.lane.lanes:
-        lane.memory = Memory(0)
+    talker.lane.memory = Memory(0)
     assert (
         talker.answer("what color is it?", picture=picture, sampling=greedy).result() == other_text
     )
@@ -106,9 +120,10 @@ def test_pictures_and_speech_together_are_answered_as_alone(talker, recording):
     tickets = [talker.answer("what is it?", picture=p, sampling=greedy) for p in pictures]
     spoken = talker.answer(picture=pictures[0], wave=wave, sampling=greedy)
     heard = talker.answer(wave=wave, sampling=greedy)
-    unified = Unified(talker.model, talker.prompter)
+    model = talker.lane.sense.model
+    unified = Unified(model, talker.prompter)
     seen = torch.stack([torch.from_numpy(p).permute(2, 0, 1) / 127.5 - 1 for p in pictures])
-    speaker = Speaker(talker.model, talker.prompter)
+    speaker = Speaker(model, talker.prompter)
     expected = speaker.say(speaker.look(seen), ["what is it?"] * 5, greedy)
     assert ["".join(ticket).strip() for ticket in tickets] == expected
     mels = [unified.log_mel(_edged(wave))]
@@ -138,11 +153,13 @@ def test_stop_strings_end_an_answer_and_stay_out_of_it(writer):
     assert ticket.notes["finish_reason"] == "stop" and ticket.notes["completion_tokens"] < 40
 
 
-def test_who_leaves_frees_the_row_within_a_step(writer):
+def test_who_leaves_frees_the_row_within_a_step(models_home, model):
     """And those who stay do not notice."""
-    lane, long = writer.lane, Sampling(max_tokens=1500, seed=1)
+    engine = opened(models_home)
+    writer, long = engine.writer(), Sampling(max_tokens=1500, seed=1)
+    lane, short = writer.lane, Sampling(max_tokens=60, temperature=0.0)
     leaving = [writer.write(f"a dog {i}", long, streamed=True) for i in range(5)]
-    staying = writer.write("a cat", Sampling(max_tokens=60, temperature=0.0), streamed=True)
+    staying = writer.write("a cat", short, streamed=True)
     for ticket in leaving:
         next(iter(ticket))
     for ticket in leaving:
@@ -150,11 +167,9 @@ def test_who_leaves_frees_the_row_within_a_step(writer):
     steps = lane.written
     text = "".join(staying)
     assert lane.written - steps < 60 + 2 * 6, "five rows that nobody reads were written on"
-    expected = generate(
-        lane.model, writer.tokenizer, ["a cat"], Sampling(max_tokens=60, temperature=0.0)
-    )
-    assert text == expected[0]
+    assert text == alone(model, writer, "a cat", short)
     assert not lane.busy() and all(ticket.notes["completion_tokens"] < 1500 for ticket in leaving)
+    engine.close(5.0)
 
 
 def test_a_full_queue_is_said_and_the_rest_is_answered(models_home):
@@ -179,24 +194,22 @@ def test_what_is_too_long_is_said_at_once(writer):
         writer.write("dog " * 3000, KINDS[0])
 
 
-def test_what_fills_the_context_is_refused_and_hurts_nobody(writer):
+def test_what_fills_the_context_is_refused_and_hurts_nobody(writer, model):
     """Speech can turn out as long as the context when it has been heard."""
     full = Writing((5,) * 2048, KINDS[0], ends=(2,))
     beside = writer.write("a cat", KINDS[0])
     with pytest.raises(VermeilError, match="fills the model's context of 2048"):
         writer.lane.submit(full).result()
-    expected = generate(writer.lane.model, writer.tokenizer, ["a cat"], KINDS[0])
-    assert "".join(beside) == expected[0]
+    assert "".join(beside) == alone(model, writer, "a cat", KINDS[0])
 
 
 def test_an_error_ends_its_own_requests_and_no_others(talker):
     picture = np.zeros((16, 16, 3), np.uint8)
-    broken = talker.model.prefix
-    talker.model.prefix = lambda *given: 1 / 0
+    whole, talker.lane.sense.model.prefix = talker.lane.sense.model.prefix, lambda *given: 1 / 0
     bad = talker.answer("what is it?", picture=picture, sampling=KINDS[0])
     with pytest.raises(Exception, match="failed on this request"):
         bad.result()
-    talker.model.prefix = broken
+    talker.lane.sense.model.prefix = whole
     assert talker.answer("what is it?", picture=picture, sampling=KINDS[0]).result()
 
 
@@ -212,7 +225,7 @@ def test_closing_finishes_what_is_open(models_home):
 
 def test_memory_forgets_what_was_unused_for_longest():
     def read(n: int) -> Read:
-        return Read(torch.zeros(1, 1, n, 4), torch.zeros(1, 1, n, 4), torch.zeros(3))
+        return Read(Past(torch.zeros(1, 2, 1, n, 4)), torch.zeros(3))
 
     memory = Memory(3 * read(8).bytes)
     for word in (1, 2, 3):
@@ -226,6 +239,7 @@ def test_memory_forgets_what_was_unused_for_longest():
     memory.keep("", (5,) * 80, read(80))  # larger than all there is room for
     assert memory.longest("", (5,) * 80) is None and memory.held == memory.limit
     assert memory.longest("other picture", (1,) * 9) is None
+    assert memory._lengths == {"": {8: 3}}, "what is gone is still looked for"
 
 
 def test_a_ticket_in_a_loop_and_in_a_thread():

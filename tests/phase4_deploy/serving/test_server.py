@@ -10,6 +10,7 @@ from pathlib import Path
 
 import httpx
 import openai
+import psutil
 import pytest
 
 from phase4_deploy.serving.commands import is_loopback
@@ -23,7 +24,7 @@ KINDS = "phase1/lm@random-0, phase4/unified@random-0, phase2/text_to_image@rando
 def test_it_says_what_it_serves(live, capsys):
     first, second, third, *_ = live.said.splitlines()
     assert first.startswith(f"serving {KINDS}")
-    assert second.startswith("on cpu") and "fp32, ready after" in second
+    assert second.startswith("on cpu") and "fp16, ready after" in second
     assert third == f"{live.url}/docs describes the API; Ctrl-C stops it"
     with capsys.disabled():
         print(f"\n{second.rpartition(', ')[2]} (models and their warm-up, beside the tests)")
@@ -79,6 +80,31 @@ def test_sigterm_finishes_what_is_open_and_takes_no_more(serve):
     assert server.stop() == 0
     assert time.monotonic() - start < 30
     assert "Traceback" not in server.said and "Cancel" not in server.said
+
+
+def test_a_killed_writer_costs_what_it_was_writing_and_nothing_else(serve):
+    """What it wrote ends with an error that says to ask again; OpenAI's client does so."""
+    server = serve("--models", "lm").started()
+    client, patient = server.client(), server.client().with_options(max_retries=8)
+    expected = client.completions.create(**LONG).choices[0].text
+    stream = client.completions.create(**LONG, stream=True)
+    next(iter(stream))
+    with ThreadPoolExecutor(2) as threads:
+        whole = threads.submit(client.completions.create, **LONG)
+        while server.metric('vermeil_rows{lane="lm"}') < 2:
+            time.sleep(0.01)
+        (writer,) = (
+            p for p in psutil.Process(server.process.pid).children(True) if p.num_threads() > 2
+        )
+        writer.kill()
+        with pytest.raises(openai.APIError, match="ended while it wrote this: try again"):
+            list(stream)
+        with pytest.raises(openai.InternalServerError) as caught:
+            whole.result()
+    assert caught.value.status_code == 503 and caught.value.code == "worker_lost"
+    assert caught.value.response.headers["retry-after"] == "1"
+    assert server.http.get("/health/live").status_code == 200
+    assert patient.completions.create(**LONG).choices[0].text == expected
 
 
 def test_ctrl_c_stops_it(serve):
