@@ -141,12 +141,20 @@ def questions(scene: Scene) -> list[SceneQuestion]:
 
 def _presence(scene: Scene, random: np.random.Generator) -> SceneQuestion:
     if random.random() < 0.5:
-        name, answer = _pick([*scene.counts], random), "yes"
-    else:
-        name, answer = _pick([c.name for c in KNOWN if c.name not in scene.counts], random), "no"
+        return is_there(_pick([*scene.counts], random), "yes", random)
+    return is_there(absent(scene, random), "no", random)
+
+
+def is_there(name: str, answer: str, random: np.random.Generator) -> SceneQuestion:
+    """Whether a thing is there."""
     noun = with_article(name)
     text = _pick([f"is there {noun}?", f"is there {noun} in the picture?"], random)
     return SceneQuestion("presence", text, answer)
+
+
+def absent(scene: Scene, random: np.random.Generator) -> str:
+    """A thing that is not there."""
+    return _pick([c.name for c in KNOWN if c.name not in scene.counts], random)
 
 
 def _color(scene: Scene, random: np.random.Generator) -> SceneQuestion:
@@ -183,10 +191,9 @@ def _object(scene: Scene, random: np.random.Generator) -> SceneQuestion:
 
 
 def _left_above(scene: Scene, random: np.random.Generator) -> SceneQuestion | None:
-    single = [s for s in scene.sprites if scene.counts[s.concept] == 1]
     asked = [
         (first, second, relation)
-        for first, second in combinations(single, 2)
+        for first, second in combinations(singles(scene), 2)
         for relation, differ in (
             ("left of", first.column != second.column),
             ("above", first.row != second.row),
@@ -223,8 +230,7 @@ def _share(category: str) -> float:
 
 
 def _comparison(scene: Scene, random: np.random.Generator) -> SceneQuestion | None:
-    single = [s for s in scene.sprites if scene.counts[s.concept] == 1]
-    pairs = [(a, b) for a, b in combinations(single, 2) if a.size != b.size]
+    pairs = [(a, b) for a, b in combinations(singles(scene), 2) if a.size != b.size]
     if not pairs:
         return None
     first, second = pairs[random.integers(len(pairs))]
@@ -236,7 +242,12 @@ def _comparison(scene: Scene, random: np.random.Generator) -> SceneQuestion | No
 
 def _place(scene: Scene, random: np.random.Generator) -> SceneQuestion | None:
     sprite = _single(scene, random)
-    return sprite and SceneQuestion("place", f"where is the {sprite.concept}?", sprite.place)
+    return sprite and where_is(sprite)
+
+
+def where_is(sprite: Sprite) -> SceneQuestion:
+    """In which cell a thing is that is there once."""
+    return SceneQuestion("place", f"where is the {sprite.concept}?", sprite.place)
 
 
 def _size(scene: Scene, random: np.random.Generator) -> SceneQuestion | None:
@@ -246,8 +257,13 @@ def _size(scene: Scene, random: np.random.Generator) -> SceneQuestion | None:
 
 def _single(scene: Scene, random: np.random.Generator) -> Sprite | None:
     """One of the things of which there is one alone."""
-    single = [sprite for sprite in scene.sprites if scene.counts[sprite.concept] == 1]
+    single = singles(scene)
     return single[int(random.integers(len(single)))] if single else None
+
+
+def singles(scene: Scene) -> list[Sprite]:
+    """The things of which there is one alone."""
+    return [sprite for sprite in scene.sprites if scene.counts[sprite.concept] == 1]
 
 
 def _pick(ways: Sequence[str], random: np.random.Generator) -> str:

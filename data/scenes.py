@@ -11,10 +11,11 @@ alone, so there are as many as are asked for, and nothing is stored. What is hel
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache, cached_property
 from itertools import product
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -23,6 +24,9 @@ from data.questions import VisualQuestion
 from data.scene_concepts import BY_NAME, CATEGORIES, FIRST, FLAT_ONLY, KNOWN, UNKNOWN
 from data.sprites import SpriteSheet, sheet_of
 from shared.errors import VermeilError, nearest
+
+if TYPE_CHECKING:
+    from data.scene_words import SceneQuestion
 
 GROUNDS = {
     "red": (200, 40, 40), "orange": (240, 145, 40), "yellow": (245, 225, 90),
@@ -239,11 +243,23 @@ class Scenes(PictureData):
         return (question for scene in self.scenes(split) for question in self.asked(scene))
 
     def asked(self, scene: Scene) -> Iterator[VisualQuestion]:
-        """The questions about one scene; ids are unlike those of the other splits."""
+        """The questions about one scene."""
         from data.scene_words import questions
 
+        return self._numbered(scene, questions(scene))
+
+    def taught(self, scene: Scene, random: np.random.Generator) -> Iterator[VisualQuestion]:
+        """What is asked about one scene in training, as it is drawn."""
+        from data.scene_lessons import lessons
+
+        return self._numbered(scene, lessons(scene, random))
+
+    def _numbered(
+        self, scene: Scene, questions: "Iterable[SceneQuestion]"
+    ) -> Iterator[VisualQuestion]:
+        """Questions in the official form; ids are unlike those of the other splits."""
         _, split, number = scene.seed
-        for place, question in enumerate(questions(scene)):
+        for place, question in enumerate(questions):
             yield VisualQuestion(
                 id=(number * len(SPLITS) + split) * 100 + place,
                 picture=scene.id,

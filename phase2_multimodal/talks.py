@@ -30,6 +30,10 @@ class Talk(Protocol):
     @property
     def questions(self) -> tuple[VisualQuestion, ...]: ...
 
+    def taught(self, random: np.random.Generator) -> Sequence[VisualQuestion]:
+        """Questions to learn from, in the order in which they are drawn."""
+        ...
+
 
 @dataclass(frozen=True)
 class PictureTalk:
@@ -38,6 +42,10 @@ class PictureTalk:
     pixels: np.ndarray
     captions: tuple[str, ...]
     questions: tuple[VisualQuestion, ...]
+
+    def taught(self, random: np.random.Generator) -> Sequence[VisualQuestion]:
+        """Those that people asked."""
+        return some(self.questions, len(self.questions), random)
 
 
 @runtime_checkable
@@ -88,6 +96,10 @@ class SceneTalk:
     @property
     def questions(self) -> tuple[VisualQuestion, ...]:
         return tuple(self.scenes.asked(self.scene))
+
+    def taught(self, random: np.random.Generator) -> Sequence[VisualQuestion]:
+        """More than are asked when it is measured."""
+        return [*self.scenes.taught(self.scene, random)]
 
 
 class SceneTalks:

@@ -28,6 +28,9 @@ class CaptionConfig(TrainConfig):
     queries: int = option(16, "resampler: embeddings that a picture becomes", low=1)
     captions: int = option(1, "captions of a picture in a batch", low=0)
     questions: int = option(3, "questions of a picture in a batch", low=0)
+    length_power: float = option(
+        1.0, "n tokens of an answer count as n to this power; 0: answers alike", low=0, high=1
+    )
     augment: Literal["", "resized_crop", "strong"] = option(
         "", "how training pictures are changed; few photographs want strong"
     )
@@ -58,7 +61,8 @@ PRESETS = {
     ),
     "tiny": Preset(
         CaptionConfig(
-            vision_rate=0.2, steps=500, validate_every=50, checkpoint_every=50, sample_every=150
+            vision_rate=0.2, questions=4, length_power=0.5, steps=530, validate_every=50,
+            checkpoint_every=50, sample_every=150,
         ),
         "5 min", "half of what people agree on", DAY, seconds=300, memory_gb=2, disk_mb=80,
     ),

@@ -23,6 +23,9 @@ class VqaConfig(TrainConfig):
     size: int = option(64, "pixels a side, as the captioner's", low=8)
     captions: int = option(1, "captions of a picture in a batch", low=0)
     questions: int = option(9, "questions of a picture in a batch", low=1)
+    length_power: float = option(
+        1.0, "n tokens of an answer count as n to this power; 0: answers alike", low=0, high=1
+    )
     augment: Literal["", "resized_crop", "strong"] = option(
         "", "how training pictures are changed; few photographs want strong"
     )
@@ -54,7 +57,9 @@ PRESETS = {
         "10 s", "noise: it only tests the way", DAY, seconds=10, memory_gb=1, disk_mb=5,
     ),
     "tiny": Preset(
-        VqaConfig(steps=150, validate_every=25, checkpoint_every=50, sample_every=75),
+        VqaConfig(
+            length_power=0.5, steps=90, validate_every=30, checkpoint_every=45, sample_every=45
+        ),
         "3 min", "four of five answers right", DAY, seconds=170, memory_gb=2, disk_mb=80,
     ),
     "small": Preset(

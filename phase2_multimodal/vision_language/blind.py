@@ -29,7 +29,7 @@ class Blind(Answer):
     def loss(self, batch: Lesson) -> Float[Tensor, ""]:
         *_, packed = batch
         prefix = unseen(self.model, self.opening, len(packed.tokens))
-        return self.model.loss(prefix, *packed)
+        return self.model.loss(prefix, *packed, self.length_power)
 
 
 def unseen(model: VisionLanguageModel, opening: Any, rows: int) -> Float[Tensor, "b o d"]:

@@ -47,7 +47,7 @@ class Lessons:
 
     def _pairs(self, talk: Talk, random: np.random.Generator) -> list[tuple[str, str]]:
         captions = some(talk.captions, self.captions, random)
-        drawn = some(talk.questions, len(talk.questions), random)
+        drawn = talk.taught(random)
         asked = [*islice((q for q in drawn if self.prompter.takes(q.text)), self.questions)]
         answered = [(q.text, q.answers[random.integers(len(q.answers))]) for q in asked]
         return [*((CAPTION, caption) for caption in captions), *answered]

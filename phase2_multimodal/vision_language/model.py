@@ -200,13 +200,26 @@ class VisionLanguageModel(nn.Module, Pretrained):
         tokens: Int[Tensor, "b t"],
         segments: Int[Tensor, "b t"],
         answers: Bool[Tensor, "b t"],
+        length_power: float = 1.0,
     ) -> Float[Tensor, ""]:
-        """Mean cross-entropy, in nats a token, of the tokens marked as answers."""
+        """Mean cross-entropy, in nats a token, of the tokens marked as answers.
+
+        An answer of n tokens counts as n ** `length_power`: 1, all tokens alike; 0, all answers.
+        """
         hidden = self.hidden_states(prefix, tokens, segments)[:, :-1]  # (B, T - 1, D)
         asked = answers[:, 1:]
+        shares = None
+        if length_power != 1:
+            shares = lengths_of(segments, answers)[:, 1:][asked].float() ** (length_power - 1)
         return linear_cross_entropy(
-            hidden[asked].contiguous(), self.language.head.weight, tokens[:, 1:][asked]
+            hidden[asked].contiguous(), self.language.head.weight, tokens[:, 1:][asked], shares
         )
+
+
+def lengths_of(segments: Int[Tensor, "b t"], answers: Bool[Tensor, "b t"]) -> Int[Tensor, "b t"]:
+    """Of how many tokens the answer is that stands in each token's text."""
+    counts = torch.zeros_like(segments).scatter_add(1, segments, answers.long())
+    return counts.gather(1, segments)
 
 
 def positions_of(segments: Int[Tensor, "b t"], prefix: int) -> Int[Tensor, "b 1 s"]:

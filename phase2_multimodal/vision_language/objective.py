@@ -33,12 +33,12 @@ class Answer(Objective):
     ):
         super().__init__(model, config)
         self.register_buffer("opening", prompter.opening, persistent=False)
-        self.paces = paces(config)
+        self.paces, self.length_power = paces(config), config.length_power
 
     def loss(self, batch: Lesson) -> Float[Tensor, ""]:
         pictures, packed = batch
         prefix = self.model.prefix(pictures, self.opening)  # type: ignore[arg-type]
-        return self.model.loss(prefix, *packed)
+        return self.model.loss(prefix, *packed, self.length_power)
 
 
 class SamplesInTraining:

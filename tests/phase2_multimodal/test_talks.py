@@ -5,6 +5,7 @@ import pytest
 
 from data.pictures import Picture, PictureData
 from data.questions import VisualQuestion
+from data.scene_lessons import lessons
 from data.scene_words import captions, questions
 from phase2_multimodal.talks import PictureTalk, TalkBatches, measured_splits, some, talks_of
 
@@ -64,6 +65,25 @@ def test_some_are_drawn_without_repetition():
     assert shares == pytest.approx([0.6] * 5, abs=0.1)
     assert sorted(some("ab", 3, random)) == ["a", "b"]
     assert some("ab", 0, random) == []
+
+
+def test_people_are_taught_what_they_asked():
+    asked = tuple(VisualQuestion(i, "p", f"what {i}?", ("a",)) for i in range(5))
+    talk = PictureTalk(np.zeros((1, 1, 3), np.uint8), (), asked)
+    orders = [tuple(talk.taught(np.random.default_rng(seed))) for seed in range(20)]
+    assert all(sorted(order, key=lambda q: q.id) == [*asked] for order in orders)
+    assert len({*orders}) > 10
+
+
+def test_more_is_taught_about_a_scene_than_asked(small_scenes):
+    talk, scene = talks_of(small_scenes, "train", 16)[3], small_scenes.scene("train", 3)
+    [again, same] = (lessons(scene, np.random.default_rng(7)) for _ in range(2))
+    assert again == same
+    taught = talk.taught(np.random.default_rng(7))
+    assert [(q.text, *q.answers) for q in taught] == [(q.text, q.answer) for q in again]
+    assert len(taught) > len(talk.questions)
+    assert len({q.id for q in taught}) == len(taught)
+    assert {q.picture for q in taught} == {"train/3"}
 
 
 def test_talks_of_scenes_are_those_scenes(small_scenes):

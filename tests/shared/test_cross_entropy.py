@@ -25,6 +25,19 @@ def test_it_equals_torch_s_whatever_fits_at_once(monkeypatch, at_once):
     torch.testing.assert_close(torch.autograd.grad(3 * actual, (hidden, weight)), wanted)
 
 
+@pytest.mark.parametrize("at_once", [29 * 5, 2**20])
+def test_shares_make_it_a_weighted_mean(monkeypatch, at_once):
+    monkeypatch.setitem(cross_entropy.LOGITS_AT_ONCE, "cpu", at_once)
+    hidden, weight, targets = problem()
+    shares = torch.rand(len(targets)) * 5
+    each = F.cross_entropy(hidden @ weight.T, targets, reduction="none")
+    expected = (each * shares).sum() / shares.sum()
+    actual = linear_cross_entropy(hidden, weight, targets, shares)
+    torch.testing.assert_close(actual, expected)
+    wanted = torch.autograd.grad(3 * expected, (hidden, weight))
+    torch.testing.assert_close(torch.autograd.grad(3 * actual, (hidden, weight)), wanted)
+
+
 def test_uniform_logits_cost_the_logarithm_of_the_vocabulary():
     loss = linear_cross_entropy(torch.zeros(4, 3), torch.randn(7, 3), torch.tensor([0, 1, 2, 6]))
     assert loss.item() == pytest.approx(1.9459101)  # ln 7

@@ -12,6 +12,7 @@ from phase2_multimodal.vision_language.model import (
     VisionLanguageConfig,
     VisionLanguageModel,
     joined,
+    lengths_of,
     mask_of,
     positions_of,
 )
@@ -98,9 +99,9 @@ def test_the_picture_changes_what_is_said(model, pictures, prompter):
     assert torch.equal(first, logits(pictures[:1]))
 
 
-def naive_loss(model, prefix, rows, prompter) -> float:
+def naive_loss(model, prefix, rows, prompter, power=1.0) -> float:
     """Each text alone, token by token: the mean of what answers' tokens cost."""
-    costs = []
+    costs, shares = [], []
     for one, pairs in zip(prefix, rows, strict=True):
         for question, answer in pairs:
             asked, told = prompter.question(question), prompter.answer(answer)
@@ -108,15 +109,24 @@ def naive_loss(model, prefix, rows, prompter) -> float:
             states = model.hidden_states(one[None], ids, torch.ones_like(ids))
             chances = model.language.head(states)[0].log_softmax(-1)
             costs += [-chances[len(asked) + i - 1, id].item() for i, id in enumerate(told)]
-    return float(np.mean(costs))
+            shares += [len(told) ** power / len(told)] * len(told)
+    return float(np.average(costs, weights=shares))
 
 
 @torch.no_grad()
-def test_the_loss_is_that_of_answers_alone(model, prefix, prompter):
+@pytest.mark.parametrize("power", [1.0, 0.5, 0.0])
+def test_the_loss_is_that_of_answers_alone(model, prefix, prompter, power):
     rows = [PAIRS, PAIRS[2:3], PAIRS[1:], PAIRS[:2]]
     packed = prompter.pack(rows)
-    loss = model.loss(prefix, *packed).item()
-    assert loss == pytest.approx(naive_loss(model, prefix, rows, prompter), abs=1e-4)
+    loss = model.loss(prefix, *packed, power).item()
+    assert loss == pytest.approx(naive_loss(model, prefix, rows, prompter, power), abs=1e-4)
+
+
+def test_lengths_by_hand():
+    segments = torch.tensor([[1, 1, 1, 2, 2, 2, 2, 0], [1, 1, 1, 1, 1, 0, 0, 0]])
+    answers = torch.tensor([[0, 1, 1, 0, 1, 1, 1, 0], [0, 0, 0, 0, 1, 0, 0, 0]]).bool()
+    expected = [[2, 2, 2, 3, 3, 3, 3, 0], [1, 1, 1, 1, 1, 0, 0, 0]]
+    assert lengths_of(segments, answers).tolist() == expected
 
 
 def test_question_tokens_are_no_targets(model, prefix, prompter):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from phase2_multimodal.talks import talks_of
+from phase2_multimodal.talks import PictureTalk, talks_of
 from phase2_multimodal.train_caption import CaptionConfig
 from phase2_multimodal.vision_language import blind
 from phase2_multimodal.vision_language.generate import Speaker
@@ -31,9 +31,11 @@ def texts_of(packed, prompter) -> list[list[tuple[str, str]]]:
     return rows
 
 
-def test_a_lesson_has_captions_and_questions_of_its_picture(lessons, small_scenes, prompter):
-    talks = talks_of(small_scenes, "train", 16)
-    known = {talk.pixels.tobytes(): talk for talk in map(talks.__getitem__, range(60))}
+def test_a_lesson_has_captions_and_questions_of_its_picture(small_scenes, prompter):
+    scenes = map(talks_of(small_scenes, "train", 16).__getitem__, range(60))
+    written = [PictureTalk(scene.pixels, scene.captions, scene.questions) for scene in scenes]
+    lessons = Lessons(written, prompter, 8, 0, captions=2, questions=3)
+    known = {talk.pixels.tobytes(): talk for talk in written}
     for step in range(3):
         pictures, *_, packed = lessons.rows(step, slice(0, 8))
         rows = texts_of(packed, prompter)
@@ -46,6 +48,14 @@ def test_a_lesson_has_captions_and_questions_of_its_picture(lessons, small_scene
             questions = [pair for pair in pairs if pair[0] != CAPTION]
             assert len({*questions}) == len(questions) == 3
             assert {*questions} <= asked
+
+
+def test_scenes_are_taught_by_comparing(lessons, prompter):
+    texts = [question for step in range(10)
+             for row in texts_of(lessons.rows(step, slice(0, 8))[-1], prompter)
+             for question, _ in row]  # fmt: skip
+    of = {word: sum(word in text for text in texts) for word in ("is there", "color")}
+    assert of["is there"] > 5 * of["color"]  # drawn alike, they would be 2 to 1
 
 
 def test_every_answer_that_people_gave_is_taught_at_times(talk, prompter):
@@ -91,11 +101,13 @@ def test_first_is_as_many_batches_as_fit(lessons):
     assert len(lessons.first(10**6)) == 60 // 8
 
 
-def test_the_loss_is_the_models(model, prompter, lessons):
+@pytest.mark.parametrize("power", [1.0, 0.5])
+def test_the_loss_is_the_models(model, prompter, lessons, power):
     batch = lessons.rows(0, slice(0, 8))
     pictures, *_, packed = batch
-    expected = model.loss(model.prefix(pictures, prompter.opening), *packed)
-    torch.testing.assert_close(Answer(model, CaptionConfig(), prompter).loss(batch), expected)
+    expected = model.loss(model.prefix(pictures, prompter.opening), *packed, power)
+    config = CaptionConfig(length_power=power)
+    torch.testing.assert_close(Answer(model, config, prompter).loss(batch), expected)
 
 
 def test_parents_learn_at_their_own_pace(model, prompter):
