@@ -23,6 +23,9 @@ class UnifiedTrainConfig(TrainConfig):
     text: str = option("curriculum_text", "what is read, so that reading is not forgotten")
     model: str = option("", "vision-language artifact; by default the preset's own vqa")
     ear: str = option("", "artifact of the recogniser; by default the preset's own speech")
+    drawer: str = option(
+        "", "text-to-image artifact that listens to it in the end; by default the preset's; or none"
+    )
     spoken: int = option(1500, "scenes of which a question is asked aloud for training", low=1)
     size: int = option(64, "pixels a side, as the vision-language model's", low=8)
     stack: int = option(4, "states of 40 ms that become one embedding", low=1)
@@ -43,6 +46,8 @@ class UnifiedTrainConfig(TrainConfig):
     weight_decay: float = option(0.01, "pull of matrices towards zero", low=0)
     batch_size: int = option(24, "rows of each kind of lesson a step", low=1)
     twin_steps: int = option(60, "steps of the twin that does not rehearse; 0: none", low=0)
+    drawing_steps: int = option(120, "steps in which the drawer learns to hear this model", low=1)
+    drawings: int = option(96, "pictures drawn to be judged", low=4)
     validation_rows: int = option(72, "validation rows of each kind", low=1)
     pictures: int = option(256, "test pictures and spoken questions that are measured", low=8)
     clips: int = option(200, "test clips of each way of labelling that are written down", low=1)
@@ -55,7 +60,7 @@ PRESETS = {
             speech="embedded_speech", text="embedded_sample", spoken=8, size=32, batch_size=4,
             steps=4, twin_steps=2, warmup=1, longest=2.0, context=32, validate_every=4,
             checkpoint_every=4, sample_every=4, validation_rows=4, pictures=8, clips=4, threads=1,
-            precision="fp32",
+            drawing_steps=2, drawings=4, precision="fp32",
         ),
         "30 s", "noise: it only tests the way", DAY, seconds=30, memory_gb=1, disk_mb=5,
     ),
@@ -67,7 +72,8 @@ PRESETS = {
     "small": Preset(
         UnifiedTrainConfig(
             steps=4000, batch_size=32, twin_steps=400, validate_every=250, checkpoint_every=250,
-            sample_every=1000, pictures=512, clips=500, compile=True,
+            sample_every=1000, pictures=512, clips=500, drawing_steps=1000, drawings=512,
+            compile=True,
         ),
         "1 hour", "spoken nearly as good as typed", memory_gb=4, disk_mb=150,
     ),
@@ -76,7 +82,7 @@ PRESETS = {
             data="vqa_v2@vqa_v2", speech="librispeech@LibriSpeech", size=224, batch_size=128,
             steps=20_000, twin_steps=0, warmup=500, learning_rate=3e-4, optimizer="adamw",
             validate_every=500, checkpoint_every=500, sample_every=2000, pictures=2000, clips=2000,
-            longest=17.0, context=1024, compile=True, workers=16,
+            longest=17.0, context=1024, drawing_steps=4000, drawings=1000, compile=True, workers=16,
         ),
         "6 h on one large GPU", "LibriSpeech and VQA v2 together", memory_gb=70, disk_mb=4000,
     ),
@@ -86,14 +92,18 @@ PRESETS = {
 def inputs(choice: Choice[UnifiedTrainConfig]) -> Inputs:
     """Phase 2's model, the recogniser, and what both have learned from."""
     import data
-    from phase2_multimodal.parents import parent
+    from phase2_multimodal.parents import parent, same_tokenizer
 
     config = choice.config
+    own = [
+        parent("model", config.model, choice.preset, "vqa", "caption"),
+        parent("ear", config.ear, choice.preset, "speech"),
+    ]
+    if config.drawer != "none":
+        own.append(parent("drawer", config.drawer, choice.preset, "text_to_image"))
+        same_tokenizer(own[0], own[2])
     return Inputs(
-        parents=(
-            parent("model", config.model, choice.preset, "vqa", "caption"),
-            parent("ear", config.ear, choice.preset, "speech"),
-        ),
+        parents=tuple(own),
         data=(
             data.load_pictures(config.data), data.load_speech(config.speech),
             data.load(config.text),
@@ -110,11 +120,12 @@ def main(run: Run, engine=None):
     from phase2_multimodal.vision_language.prompts import Prompter
     from phase4_deploy.speech.encoder import SpeechRecogniser
     from phase4_deploy.unified import evaluate
+    from phase4_deploy.unified.drawing import refitted
     from phase4_deploy.unified.join import Join, packed_text
     from shared import hardware, reference
 
     config, (pictures, speech, text) = run.config, run.inputs.data
-    seeing, hearing = run.inputs.parents
+    seeing, hearing, *drawers = run.inputs.parents
     looker = VisionLanguageModel.from_pretrained(seeing)
     parents.same_size(seeing, looker.config.vision.size, config.size)
     prompter = Prompter(Tokenizer.from_pretrained(seeing))
@@ -137,6 +148,14 @@ def main(run: Run, engine=None):
         abilities(looker), abilities(model), without,
         {"artifact": run.id, "preset": run.choice.preset},
     )  # fmt: skip
+    drawing = None
+    if drawers:
+        common = {"step": "unified", "artifact": run.id, "preset": run.choice.preset, "unit": ""}
+        drawing = refitted(
+            drawers[0], model.language, config, run.folder, common=common, engine=engine
+        )
+        measured.rows.extend(drawing.rows)
+        measured.exhibits.extend(drawing.exhibits)
     curve, verdict = reference.compare(run, history)
     found = run.results(
         hardware.describe(history.precision),
@@ -145,8 +164,15 @@ def main(run: Run, engine=None):
         verdict=verdict,
         reuse=reuse,
     )
-    about = "One model that reads, looks at pictures, hears speech, and answers in words."
-    return run.publish(parents.save_with_tokenizer(model, prompter.tokenizer), found, about=about)
+    about = "One model that reads, looks at pictures, hears speech, and answers in words"
+    about += " and drawings." if drawing else "."
+
+    def save(folder):
+        parents.save_with_tokenizer(model, prompter.tokenizer)(folder)
+        if drawing:
+            drawing.save(folder)
+
+    return run.publish(save, found, about=about)
 
 
 STEP = Step("unified", "phase4", "The unified model", UnifiedTrainConfig, PRESETS, inputs, main)

@@ -122,6 +122,10 @@ METRICS = {
         "background accuracy",
         "How often the drawn picture has the background that the prompt asked for.",
     ),
+    "drawing_loss": (
+        "drawing loss",
+        "Squared error of what the drawer predicts for noisy pictures and their prompts.",
+    ),
     "judge_accuracy": (
         "judge's accuracy",
         "How often the network that judges drawn pictures is right about real ones.",

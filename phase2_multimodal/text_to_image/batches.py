@@ -1,6 +1,6 @@
 """What the model learns from: pictures with one of their captions each, by step."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -19,7 +19,12 @@ from shared import hardware
 if TYPE_CHECKING:
     from phase2_multimodal.train_text_to_image import TextToImageTrainConfig
 
-Batch = tuple[Float[Tensor, "b 3 h w"], Int[Tensor, "b s"]]
+
+class Batch(NamedTuple):
+    """Pictures in [-1, 1] and their prompts."""
+
+    pixels: Float[Tensor, "b 3 h w"]
+    tokens: Int[Tensor, "b s"]
 
 
 class SceneBatches:
@@ -46,7 +51,7 @@ class SceneBatches:
             said, random = captions(scene), np.random.default_rng((self.seed, place))
             pixels.append(self.scenes.render(scene))
             texts.append(said[random.integers(len(said))])
-        return to_tensor(np.stack(pixels)), self.prompts(texts)
+        return Batch(to_tensor(np.stack(pixels)), self.prompts(texts))
 
 
 class CaptionedBatches:
@@ -63,7 +68,7 @@ class CaptionedBatches:
         picked = self.batches.pick(step, rows)
         texts = [talk.captions[random.integers(len(talk.captions))] for talk, random in picked]
         pixels = to_tensor(np.stack([talk.pixels for talk, _ in picked]))
-        return pixels, self.prompts([*map(self.prompts.shortened, texts)])
+        return Batch(pixels, self.prompts([*map(self.prompts.shortened, texts)]))
 
 
 class FileBatches:
@@ -90,7 +95,7 @@ class FileBatches:
         for place, file in zip(places.tolist(), files, strict=True):
             said, random = words_of(file.texts), np.random.default_rng((self.seed, place))
             texts.append(self.prompts.shortened(said[random.integers(len(said))]))
-        return to_tensor(pixels), self.prompts(texts)
+        return Batch(to_tensor(pixels), self.prompts(texts))
 
     def _picked(self, step: int, rows: slice) -> tuple[np.ndarray, list[PictureFile]]:
         places = step * self.batch_size + np.arange(self.batch_size)[rows]

@@ -16,7 +16,7 @@ class DrawConfig:
     POSITIONAL: ClassVar = ("prompt",)
 
     prompt: str = option("", "what to draw, in words; empty: whatever comes")
-    model: str = option("text_to_image", "artifact: text_to_image, text_to_image@tiny or a folder")
+    model: str = option("text_to_image", "artifact: text_to_image, unified, or a folder")
     out: str = option("out.png", "PNG file to write")
     number: int = option(1, "how many pictures", low=1)
     columns: int = option(6, "pictures in a row", low=1)
@@ -75,9 +75,12 @@ def drawing(folder: Path, config: DrawConfig) -> dict[str, Any]:
 
 def as_measured(folder: Path) -> dict[str, Any]:
     """How the model in `folder` drew when it was measured: arguments of `draw`."""
+    from phase2_multimodal.text_to_image import inside
     from phase2_multimodal.train_text_to_image import TextToImageTrainConfig
     from shared.artifact import Artifact
 
+    if inside.is_inside(folder):
+        return inside.manner(folder)
     trained = TextToImageTrainConfig()
     if (folder / "manifest.json").exists():
         trained = override(trained, Artifact(folder).manifest["config"])

@@ -13,6 +13,7 @@ from phase1_foundation.diffusion.model import Condition, Predict, guided
 from phase1_foundation.diffusion.paths import Pictures
 from phase1_foundation.diffusion.samplers import SOLVERS, falling_times
 from phase1_foundation.language.tokenizer import Tokenizer
+from phase2_multimodal.text_to_image import inside
 from phase2_multimodal.text_to_image.model import TextToImageModel
 from phase2_multimodal.text_to_image.prompts import Prompts
 from shared.errors import VermeilError
@@ -69,8 +70,11 @@ def conditions(
 
 
 def load(folder: Path, device: str) -> tuple[TextToImageModel, Prompts]:
-    """A saved model, and what reads its prompts."""
-    model = TextToImageModel.from_pretrained(folder, device)
+    """A saved model, or the one inside a larger model, and what reads its prompts."""
+    if inside.is_inside(folder):
+        model = inside.load(folder, device)
+    else:
+        model = TextToImageModel.from_pretrained(folder, device)
     reads_tokens = model.config.text_encoder == "lm"
     tokenizer = Tokenizer.from_pretrained(folder) if reads_tokens else None
     return model, Prompts.of(model.config, tokenizer)

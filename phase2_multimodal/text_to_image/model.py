@@ -17,7 +17,7 @@ from phase1_foundation.diffusion.model import Condition, DiffusionConfig, Diffus
 from phase1_foundation.diffusion.paths import Pictures, Time
 from phase1_foundation.language.model import LanguageModel, LanguageModelConfig
 from phase2_multimodal.text_to_image.enlarging import Enlarging
-from phase2_multimodal.text_to_image.listening import listening
+from phase2_multimodal.text_to_image.listening import Listening, listening
 from shared.artifact import Pretrained
 
 PAD = 0  # in a prompt's tokens: nothing stands there
@@ -64,6 +64,22 @@ class TextToImageModel(nn.Module, Pretrained):
         """What is not trained: phase 1's classes, which nobody asks for here, and its reader."""
         self.diffusion.labels.requires_grad_(False)
         self.text.requires_grad_(self.config.text_encoder == "bytes")
+
+    def listen_to(self, language: LanguageModel) -> None:
+        """Another language model reads the prompts; only what listens to it is left to be trained.
+
+        Raises RuntimeError where it has another shape.
+        """
+        self.text.load_state_dict(language.state_dict(), strict=True)
+        self.requires_grad_(False)
+        ears = [ear for ear in self.modules() if isinstance(ear, Listening)]
+        for part in (
+            self.project,
+            self.pooled,
+            *(x for ear in ears for x in (ear.norm, ear.cross)),
+        ):
+            part.requires_grad_(True)
+        self.empty.requires_grad_(True)
 
     def read(self, tokens: Int[Tensor, "b s"]) -> Condition:
         """What prompts ask for: of every token what it is, beside what it means where it stands.

@@ -1,10 +1,12 @@
-"""One call for everything: text, a picture, speech, in any combination, to text."""
+"""One call for everything: text, a picture, speech, in any combination, to text; one to draw."""
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from phase1_foundation.language.generate import Sampling
@@ -30,19 +32,22 @@ class Unified:
     unified.generate(text="what color is the dog?", image="scene.png")
     unified.generate(audio="question.wav", image="scene.png")
     unified.generate(audio="memo.flac")
+    unified.draw("a dog on a blue background")
     """
 
-    def __init__(self, model: UnifiedModel, prompter: Prompter, rows: int = 64):
-        self.model, self.prompter = model.eval(), prompter
+    def __init__(
+        self, model: UnifiedModel, prompter: Prompter, rows: int = 64, folder: Path | None = None
+    ):
+        self.model, self.prompter, self.folder = model.eval(), prompter, folder
         self.speaker = _Speaker(model, prompter, rows)
-        self.log_mel = LogMel()
+        self.log_mel, self._drawer = LogMel(), None
 
     @classmethod
     def from_pretrained(cls, name: str, device: str = "cpu") -> "Unified":
         """By an artifact's name, a folder, or a repository of the Hub."""
         folder = locate(name)
         prompter = Prompter(Tokenizer.from_pretrained(folder))
-        return cls(UnifiedModel.from_pretrained(folder, device), prompter)
+        return cls(UnifiedModel.from_pretrained(folder, device), prompter, folder=folder)
 
     def generate(
         self, text: str = "", image: str | Path | Tensor | None = None,
@@ -68,6 +73,24 @@ class Unified:
         if pictures is None:
             return self.transcripts(mels)[0]
         return self.answers(pictures=pictures, mels=mels, sampling=sampling)[0]
+
+    def draw(self, text: str, seed: int = 0, **how: Any) -> UInt8[np.ndarray, "h w 3"]:
+        """A picture of what the text says; `how` are arguments of phase 2's `draw`.
+
+        Raises VermeilError where the model was trained with --drawer none.
+        """
+        from data.picture_batches import to_pixels
+        from phase2_multimodal.text_to_image import draw, inside
+
+        if self.folder is None or not inside.is_inside(self.folder):
+            raise VermeilError(
+                "this unified model does not draw", "vermeil train unified with a --drawer"
+            )
+        if self._drawer is None:
+            self._drawer = draw.load(self.folder, str(self.model.language.embed.weight.device))
+        drawer, prompts = self._drawer
+        manner = inside.manner(self.folder) | how
+        return to_pixels(draw.draw(drawer, prompts, [text], seeds=[seed], **manner))[0]
 
     @torch.inference_mode()
     def answers(

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from phase2_multimodal.text_to_image.batches import Batch
 from phase2_multimodal.text_to_image.objective import DenoiseByPrompt
 from phase2_multimodal.train_text_to_image import TextToImageTrainConfig
 from shared.optim import make_optimizer
@@ -13,12 +14,12 @@ def test_a_new_model_s_loss_is_the_target_s_size(make, read):
     model = type(make())(make().config)
     objective = DenoiseByPrompt(model, TextToImageTrainConfig())
     pixels = torch.rand(512, 3, 8, 8) * 2 - 1
-    loss = objective.loss((pixels, read(["a dog"] * 512)))
+    loss = objective.loss(Batch(pixels, read(["a dog"] * 512)))
     assert loss.item() == pytest.approx(1 + pixels.square().mean().item(), rel=0.02)
 
 
 def test_some_prompts_are_left_out_in_training(trained, read):
-    batch = (torch.randn(32, 3, 8, 8), read(["a dog on red"] * 32))
+    batch = Batch(torch.randn(32, 3, 8, 8), read(["a dog on red"] * 32))
     for dropout, reaches_empty in ((0.0, False), (1.0, True)):
         model = trained(condition_dropout=dropout)
         DenoiseByPrompt(model, TextToImageTrainConfig()).loss(batch).backward()
@@ -33,7 +34,7 @@ def test_the_noisiest_pictures_are_trained_on_most(trained, read):
     """Even times, shifted by 3: half of them lie above 3 u / (1 + 2 u) = 0.75."""
     model, seen = trained(shift=3.0), []
     model.register_forward_pre_hook(lambda _, arguments: seen.append(arguments[1]))
-    batch = (torch.zeros(2000, 3, 8, 8), read(["a"]).expand(2000, -1))
+    batch = Batch(torch.zeros(2000, 3, 8, 8), read(["a"]).expand(2000, -1))
     with torch.no_grad():
         DenoiseByPrompt(model, TextToImageTrainConfig()).loss(batch)
     assert seen[0].median().item() == pytest.approx(0.75, abs=0.02)
@@ -48,7 +49,7 @@ def test_the_reader_does_not_change_in_training(trained, read):
     optimizer = make_optimizer(model, config, objective.paces)
     for _ in range(2):
         optimizer.zero_grad()
-        objective.loss((torch.randn(32, 3, 8, 8), read(["a dog on red"] * 32))).backward()
+        objective.loss(Batch(torch.randn(32, 3, 8, 8), read(["a dog on red"] * 32))).backward()
         optimizer.step()
     same = {name for name, p in model.named_parameters() if torch.equal(p, before[name])}
     frozen = {name for name in before if name.startswith("text.")} | {"diffusion.labels.weight"}
