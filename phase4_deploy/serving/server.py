@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from phase4_deploy.serving import trimming
 from phase4_deploy.serving.api import create_app
 from phase4_deploy.serving.engine import Engine
 from phase4_deploy.serving.key_ring import KeyRing
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 def opened(config: "ServeConfig") -> Engine:
     """The engine that a configuration asks for, warmed up; says what it took."""
     start = time.perf_counter()
+    trimming.few_kernels()
     # Words and pictures come from threads beside each other, and HTTP wants some of the machine.
     threads = hardware.set_threads(config.threads or max(1, hardware.cores() // 2))
     device = hardware.device_name()
@@ -93,7 +95,6 @@ def listen(config: "ServeConfig", app: Any, listener: socket.socket) -> None:
     """Answer until SIGTERM or Ctrl-C; then finish what is open, and return."""
     import uvicorn
 
-    from phase4_deploy.serving import trimming
     from phase4_deploy.serving.connection import Connection
 
     trimming.start()
