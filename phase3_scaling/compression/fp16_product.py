@@ -18,7 +18,7 @@ LARGEST = 65_504  # that fp16 holds
 
 
 class Fp16Product(Product):
-    """x -> x @ weight.T with the weight rounded to fp16; x is expected in `dtype`, fp32 on a CPU."""
+    """x -> x @ weight.T, the weight rounded to fp16; x is expected in `dtype`, fp32 on a CPU."""
 
     def __init__(self, weight: Float[Tensor, "n m"], rows: int):
         if weight.abs().max() > LARGEST:
