@@ -148,12 +148,8 @@ def main(run: Run, engine=None):
         abilities(looker), abilities(model), without,
         {"artifact": run.id, "preset": run.choice.preset},
     )  # fmt: skip
-    drawing = None
-    if drawers:
-        common = {"step": "unified", "artifact": run.id, "preset": run.choice.preset, "unit": ""}
-        drawing = refitted(
-            drawers[0], model.language, config, run.folder, common=common, engine=engine
-        )
+    drawing = refitted(drawers[0], model.language, run, engine) if drawers else None
+    if drawing:
         measured.rows.extend(drawing.rows)
         measured.exhibits.extend(drawing.exhibits)
     curve, verdict = reference.compare(run, history)

@@ -39,7 +39,7 @@ from shared.results import Row
 from shared.training import fit
 
 if TYPE_CHECKING:
-    from phase4_deploy.train_unified import UnifiedTrainConfig
+    from shared.step import Run
 
 
 @dataclass(frozen=True)
@@ -56,14 +56,13 @@ class Refitted:
         inside.save(self.model, self.manner, folder)
 
 
-def refitted(
-    drawer: Artifact, language: LanguageModel, config: "UnifiedTrainConfig", folder: Path, *,
-    common: dict[str, Any], engine: Any = None,
-) -> Refitted:  # fmt: skip
+def refitted(drawer: Artifact, language: LanguageModel, run: "Run", engine: Any = None) -> Refitted:
     """Let the drawer hear `language`; measured before, between and after.
 
     Raises VermeilError for a drawer that reads bytes, or a language model of another shape.
     """
+    config, folder = run.config, run.folder
+    common = {"step": "unified", "artifact": run.id, "preset": run.choice.preset, "unit": ""}
     as_it_was = override(TextToImageTrainConfig(), drawer.manifest["config"])
     how = replace(
         as_it_was, steps=config.drawing_steps, warmup=5, validate_every=config.drawing_steps,

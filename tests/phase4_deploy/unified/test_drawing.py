@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,7 +27,6 @@ from shared.errors import VermeilError
 
 LANGUAGE = LanguageModelConfig(400, dim=24, layers=2, heads=2, kv_heads=1, mlp_dim=48, context=128)
 CONFIG = UnifiedTrainConfig(drawing_steps=3, drawings=6, threads=1, precision="fp32")
-COMMON = {"step": "unified", "artifact": "unified@x", "preset": "x", "unit": ""}
 TRAINED = {
     "concepts": 2, "size": 16, "batch_size": 4, "steps": 1, "validation_pictures": 8,
     "judge_steps": 3, "sampler_steps": 2, "text_encoder": "lm",
@@ -65,15 +66,22 @@ def unified() -> UnifiedModel:
     return UnifiedModel(with_ear(VisionLanguageConfig(vision, LANGUAGE), speech, stack=4)).eval()
 
 
+@pytest.fixture
+def run(tmp_path) -> Any:
+    """What a step knows of itself, as far as it is asked."""
+    choice = SimpleNamespace(preset="x")
+    return SimpleNamespace(config=CONFIG, folder=tmp_path / "run", id="unified@x", choice=choice)
+
+
 @pytest.fixture(autouse=True)
 def own_home(tmp_path, monkeypatch):
     monkeypatch.setenv("VERMEIL_HOME", str(tmp_path / "home"))
 
 
 def test_it_is_fitted_measured_and_kept_beside_the_weights_that_read(
-    drawer, unified, tokenizer, tmp_path
+    drawer, unified, tokenizer, run, tmp_path
 ):
-    found = refitted(drawer, unified.language, CONFIG, tmp_path / "run", common=COMMON)
+    found = refitted(drawer, unified.language, run)
     by_metric = {row.metric: row for row in found.rows}
     assert set(by_metric) == {"drawing_loss", "object_accuracy", "background_accuracy"}
     loss = by_metric["drawing_loss"]
@@ -101,10 +109,10 @@ def test_without_a_drawer_it_says_so(unified, tokenizer, tmp_path):
         Unified.from_pretrained(str(tmp_path)).draw("a dog")
 
 
-def test_a_drawer_that_cannot_listen_is_refused(drawer, unified, tmp_path, monkeypatch):
+def test_a_drawer_that_cannot_listen_is_refused(drawer, unified, run, monkeypatch):
     wider = LanguageModel(replace(LANGUAGE, dim=48))
     with pytest.raises(VermeilError, match="a language model of another shape"):
-        refitted(drawer, wider, CONFIG, tmp_path, common=COMMON)
+        refitted(drawer, wider, run)
     monkeypatch.setitem(drawer.manifest["config"], "text_encoder", "bytes")
     with pytest.raises(VermeilError, match="reads bytes"):
-        refitted(drawer, unified.language, CONFIG, tmp_path, common=COMMON)
+        refitted(drawer, unified.language, run)
