@@ -54,7 +54,7 @@ PRESETS = {
     ),
     "tiny": Preset(
         LMConfig(steps=900, batch_size=16, context=128),
-        "3 min", "about 1.58 bits a byte", DAY, seconds=200, memory_gb=2, disk_mb=60,
+        "4 min", "about 1.58 bits a byte", DAY, seconds=260, memory_gb=2, disk_mb=60,
     ),
     "small": Preset(
         LMConfig(

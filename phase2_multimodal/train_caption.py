@@ -49,7 +49,7 @@ class CaptionConfig(TrainConfig):
     neighbours: int = option(2048, "training pictures that nearest neighbours come from", low=16)
 
 
-DAY = "2026-11-22"  # of the recorded runs
+DAY = "2026-11-30"  # of the recorded runs
 PRESETS = {
     "smoke": Preset(
         CaptionConfig(
@@ -64,7 +64,7 @@ PRESETS = {
             vision_rate=0.2, questions=4, length_power=0.5, steps=530, validate_every=50,
             checkpoint_every=50, sample_every=150,
         ),
-        "5 min", "half of what people agree on", DAY, seconds=300, memory_gb=2, disk_mb=80,
+        "6.5 min", "half of what people agree on", DAY, seconds=390, memory_gb=2, disk_mb=80,
     ),
     "small": Preset(
         CaptionConfig(

@@ -33,8 +33,8 @@ DAY = "2026-11-30"  # of the recorded runs
 PRESETS = {
     "smoke": Preset(ServeConfig(clients=2, seconds=1.0, rounds=1), "25 s", "it answers", DAY,
                     seconds=25, memory_gb=3, disk_mb=1),
-    "tiny": Preset(ServeConfig(), "50 s", "eight clients at once, none waits long", DAY,
-                   seconds=50, memory_gb=4, disk_mb=1),
+    "tiny": Preset(ServeConfig(), "40 s", "eight clients at once, none waits long", DAY,
+                   seconds=40, memory_gb=4, disk_mb=1),
     "small": Preset(ServeConfig(seconds=20.0, rounds=3), "3 min", "not measured",
                     memory_gb=6, disk_mb=1),
     "base": Preset(ServeConfig(clients=64, seconds=20.0, rounds=3), "4 min", "not measured",

@@ -246,6 +246,8 @@ BASELINES = {
     "shuffled_audio": ("another's sound", "the same model with another clip's sound"),
     "without_rehearsal": ("without rehearsal", "the same training on speech alone"),
     "without_guard": ("without the guard", "the recogniser asked although nobody speaks"),
+    "not_fitted": ("not fitted", "the drawer told other states than it learned to hear"),
+    "its_own_reader": ("its own reader", "the drawer as phase 2 left it"),
     "its_ctc_letters": ("its own letters", "what its speech encoder writes by itself"),
     "whisper_tiny": ("Whisper tiny", "a large team's recogniser on the same clips"),
 }

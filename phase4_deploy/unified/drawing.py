@@ -113,7 +113,7 @@ def _loss_row(losses: Sequence[float], how: TextToImageTrainConfig, common: dict
     return Row(
         metric="drawing_loss", value=after, better="lower", split="validation",
         n=how.validation_pictures, protocol=f"{how.steps} steps of what listens alone",
-        baselines={"not fitted": between}, ceilings={"its own reader": before}, **common,
+        baselines={"not_fitted": between}, ceilings={"its_own_reader": before}, **common,
     )  # fmt: skip
 
 
@@ -154,8 +154,8 @@ class _Test:
                 metric=metric, value=None if note else value, low=None if note else low,
                 high=None if note else high, better="higher", split="test", n=len(right[-1]),
                 note=note, protocol=f"first captions of scenes, judged; {looks[-1].protocol}",
-                baselines={"shuffled_prompt": other, "not fitted": between},
-                ceilings={"its own reader": before}, **common,
+                baselines={"shuffled_prompt": other}, reference={"not_fitted": between},
+                ceilings={"its_own_reader": before}, **common,
             ))  # fmt: skip
         return rows
 

@@ -85,7 +85,7 @@ def test_it_is_fitted_measured_and_kept_beside_the_weights_that_read(
     by_metric = {row.metric: row for row in found.rows}
     assert set(by_metric) == {"drawing_loss", "object_accuracy", "background_accuracy"}
     loss = by_metric["drawing_loss"]
-    assert loss.ceilings["its own reader"] != loss.baselines["not fitted"] != loss.value
+    assert loss.ceilings["its_own_reader"] != loss.baselines["not_fitted"] != loss.value
     things = by_metric["object_accuracy"]
     assert things.value is None and "of real pictures" in things.note, (
         "a judge of three steps spoke"
