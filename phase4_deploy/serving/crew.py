@@ -198,7 +198,9 @@ class CrewLane:
         """Nothing: its workers were started with the crew."""
 
     def is_alive(self) -> bool:
-        return all(worker.alive for worker in self.crew.workers)
+        """Whether somebody writes now, and nobody has gone for good."""
+        workers = self.crew.workers
+        return all(w.alive for w in workers) and any(w.ready.is_set() for w in workers)
 
     def busy(self) -> bool:
         return self.writing > 0

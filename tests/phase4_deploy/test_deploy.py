@@ -133,7 +133,7 @@ def test_compose_is_valid():
 
 @pytest.mark.parametrize(
     "old, new",
-    [("read_only", "readonly"), ("service_healthy", "healthy"), ("2g", "plenty"),
+    [("read_only", "readonly"), ("service_healthy", "healthy"), ("3g", "plenty"),
      ("127.0.0.1:8000:8000", "127.0.0.1:8000:http")],
 )  # fmt: skip
 def test_the_validator_refuses_what_compose_would(old, new):

@@ -95,6 +95,19 @@ def test_a_picture_is_looked_at_once_though_another_process_is_idle(engine):
         assert first.notes["cached_tokens"] == 0 and again.notes["cached_tokens"] > 4
 
 
+def test_while_the_only_process_starts_again_the_server_is_not_ready(models_home):
+    engine = Engine.open([str(models_home / "artifacts/phase1/lm/random-0")], Options(processes=1))
+    worker = engine.writer().lane.crew.workers[0]
+    assert engine.ready()
+    os.kill(worker.process.pid, signal.SIGKILL)
+    until(lambda: not engine.ready(), 5.0)
+    with pytest.raises(Lost, match="being started"):
+        engine.writer().write("a dog", SHORT)
+    until(engine.ready)
+    assert "".join(engine.writer().write("a dog", SHORT))
+    engine.close(5.0)
+
+
 def test_closing_finishes_what_is_open_and_ends_the_processes(models_home):
     engine = Engine.open([str(models_home / "artifacts/phase1/lm/random-0")], Options(processes=1))
     writer = engine.writer()
