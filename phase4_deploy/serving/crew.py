@@ -30,8 +30,9 @@ if TYPE_CHECKING:
 
 # What the process from which workers are forked imports once for all of them.
 LOADED = [
-    "phase2_multimodal.vision_language.model", "phase3_scaling.compression.int8_product",
-    "phase4_deploy.audio.log_mel", "phase4_deploy.serving.talker", "phase4_deploy.unified.model",
+    "phase2_multimodal.vision_language.model", "phase3_scaling.compression.fp16_product",
+    "phase3_scaling.compression.int8_product", "phase4_deploy.audio.log_mel",
+    "phase4_deploy.serving.talker", "phase4_deploy.unified.model",
 ]  # fmt: skip
 
 
@@ -128,9 +129,7 @@ class Worker:
 class Crew:
     """Workers, and a lane of each model in which any of them writes."""
 
-    def __init__(
-        self, models: Sequence[tuple[type["Writes"], "Artifact"]], options: "Options"
-    ):  # fmt: skip
+    def __init__(self, models: Sequence[tuple[type["Writes"], "Artifact"]], options: "Options"):
         number = options.processes
         self.rows, self.queue = -(-options.rows // number), -(-options.queue // number)
         own = replace(

@@ -35,6 +35,12 @@ class Sent(Ticket[str]):
         self.send(self.number, None, self.notes, error)
 
 
+def _broken(error: threading.ExceptHookArgs) -> None:
+    """A lane that ends by an error would keep requests waiting: the process goes, and is renewed."""
+    threading.__excepthook__(error)
+    os._exit(1)
+
+
 def work(
     pipe: Connection, models: Sequence[tuple[type["Writes"], "Artifact"]], options: "Options"
 ) -> None:
@@ -43,6 +49,7 @@ def work(
     from shared import hardware
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; who was asked says when
+    threading.excepthook = _broken
     hardware.set_threads(1)
     trimming.start()
     turn = threading.Lock()
