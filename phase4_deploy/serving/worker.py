@@ -36,7 +36,7 @@ class Sent(Ticket[str]):
 
 
 def _broken(error: threading.ExceptHookArgs) -> None:
-    """A lane that ends by an error would keep requests waiting: the process goes, and is renewed."""
+    """A lane that ends by an error would hold requests for ever: the process goes, to come anew."""
     threading.__excepthook__(error)
     os._exit(1)
 
