@@ -91,17 +91,6 @@ class Decoder:
         rotary, half = model.rotary, self.head_dim // 2
         self.turns = torch.complex(rotary.cos[:, half:].float(), rotary.sin[:, half:].float())
 
-    def _layer(self, block: Any, rows: int) -> Layer:
-        qkv = self._grouped(self._folded(block.attn.qkv, block.norm1))
-        fc1 = self._folded(block.mlp.fc1, block.norm2)
-        weights = qkv, block.attn.proj.weight.detach(), fc1, block.mlp.fc2.weight.detach()
-        return Layer(*(self.product(weight, rows) for weight in weights))
-
-    def _folded(self, linear: Any, norm: Any) -> Float[Tensor, "n c"]:
-        """RMSNorm is gain * sqrt(C) * x / sqrt(x.x + C eps): what is constant, to the matrix."""
-        folded = linear.weight.float() * norm.weight.float() * self.model.config.dim**0.5
-        return folded.to(linear.weight.dtype)
-
     @torch.inference_mode()
     def read(
         self, x: Float[Tensor, "t c"], prefix: int = 0, past: Past | None = None
@@ -140,6 +129,17 @@ class Decoder:
         c = self.model.config
         squares = x.square().sum(-1, keepdim=True) + c.dim * c.norm_eps
         return (x * squares.rsqrt_()).to(dtype)
+
+    def _layer(self, block: Any, rows: int) -> Layer:
+        qkv = self._grouped(self._folded(block.attn.qkv, block.norm1))
+        fc1 = self._folded(block.mlp.fc1, block.norm2)
+        weights = qkv, block.attn.proj.weight.detach(), fc1, block.mlp.fc2.weight.detach()
+        return Layer(*(self.product(weight, rows) for weight in weights))
+
+    def _folded(self, linear: Any, norm: Any) -> Float[Tensor, "n c"]:
+        """RMSNorm is gain * sqrt(C) * x / sqrt(x.x + C eps): what is constant, to the matrix."""
+        folded = linear.weight.float() * norm.weight.float() * self.model.config.dim**0.5
+        return folded.to(linear.weight.dtype)
 
     def _grouped(self, qkv: Float[Tensor, "n c"]) -> Float[Tensor, "n c"]:
         """Rows in the order (query ... query, key, value) of each key head: views need no copy."""

@@ -139,10 +139,10 @@ def _overhead(config: BenchConfig, logs: Path) -> None:
             sampling = Sampling(max_tokens=tokens, temperature=0.8, seed=seed)
             start = time.perf_counter()
             engine.writer().write(body["prompt"], sampling).result()
-            middle = time.perf_counter()
+            between = time.perf_counter()
             http.post("/v1/completions", json=body).raise_for_status()
-            times["engine"].append(1000 * (middle - start))
-            times["HTTP"].append(1000 * (time.perf_counter() - middle))
+            times["engine"].append(1000 * (between - start))
+            times["HTTP"].append(1000 * (time.perf_counter() - between))
     engine.close(1.0)
     more = median(h - e for h, e in zip(times["HTTP"], times["engine"], strict=True))
     print(f"one client: {median(times['HTTP']):.1f} ms over HTTP, {median(times['engine']):.1f} ms "

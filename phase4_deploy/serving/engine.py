@@ -7,6 +7,7 @@ What the API and the demo use:
     engine.close()
 """
 
+import contextlib
 import time
 from collections.abc import Sequence
 from typing import TypeVar, cast
@@ -71,21 +72,21 @@ class Engine:
         options = options or Options()
         found = [(_kind(artifact), artifact) for artifact in artifacts_of(models)]
         writing = [(kind, artifact) for kind, artifact in found if issubclass(kind, Writes)]
-        # Its processes load their models beside what follows.
-        crew = Crew(writing, options) if options.processes and writing else None
-        served = [
-            kind(artifact, options, crew) if issubclass(kind, Writes) else kind(artifact, options)
-            for kind, artifact in found
-        ]
-        engine = cls(served)
-        try:
+        with contextlib.ExitStack() as failed:
+            # Its processes load their models beside what follows.
+            crew = Crew(writing, options) if options.processes and writing else None
+            if crew:
+                failed.callback(crew.close, 0.0)
+            engine = cls([
+                kind(artifact, options, crew) if issubclass(kind, Writes)
+                else kind(artifact, options) for kind, artifact in found
+            ])  # fmt: skip
+            failed.callback(engine.close, 0.0)
             if crew:
                 crew.wait()
-            for model in served if warm_up else ():
+            for model in engine.served.values() if warm_up else ():
                 model.warm_up()
-        except BaseException:
-            engine.close(0.0)
-            raise
+            failed.pop_all()
         return engine
 
     def writer(self, name: str = "") -> Writer:

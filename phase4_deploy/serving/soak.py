@@ -7,6 +7,7 @@ server's memory grew, and whether all rows and queues are empty again; exit stat
 """
 
 import asyncio
+import contextlib
 import json
 import sys
 import time
@@ -64,7 +65,8 @@ async def _watched(
     async def watch() -> None:
         while True:
             minutes = (time.monotonic() - start) / 60
-            memory.append((round(minutes, 2), round(held(process), 1)))
+            with contextlib.suppress(psutil.NoSuchProcess):  # one that just ended, to come anew
+                memory.append((round(minutes, 2), round(held(process), 1)))
             if len(memory) % 6 == 1:
                 print(f"{minutes:6.1f} min  {memory[-1][1]:8,.0f} MB", flush=True)
             await asyncio.sleep(EVERY)

@@ -197,7 +197,7 @@ def forgetting_rows(
 
 
 def evaluate(artifact: Artifact) -> list[Row]:
-    """Measure a published model again: all but what it has forgotten, which takes its parents."""
+    """Measure a published model again: all but forgetting and drawing, which take its parents."""
     import data
     from phase4_deploy.train_unified import UnifiedTrainConfig
 
@@ -212,6 +212,6 @@ def evaluate(artifact: Artifact) -> list[Row]:
 
 
 def forgetting_of(artifact: Artifact, rows: list[Row]) -> list[Row]:
-    """The rows about forgetting as training measured them."""
+    """The rows about forgetting and drawing as training measured them."""
     new = {row.metric for row in rows}
     return [Row(**row) for row in artifact.manifest["metrics"] if row["metric"] not in new]

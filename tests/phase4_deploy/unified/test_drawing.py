@@ -85,11 +85,12 @@ def test_it_is_fitted_measured_and_kept_beside_the_weights_that_read(
     by_metric = {row.metric: row for row in found.rows}
     assert set(by_metric) == {"drawing_loss", "object_accuracy", "background_accuracy"}
     loss = by_metric["drawing_loss"]
-    assert loss.ceilings["its_own_reader"] != loss.baselines["not_fitted"] != loss.value
+    assert loss.reference["its_own_reader"] != loss.baselines["not_fitted"] != loss.value
     things = by_metric["object_accuracy"]
     assert things.value is None and "of real pictures" in things.note, (
         "a judge of three steps spoke"
     )
+    assert {"its_own_reader", "not_fitted"} == set(things.reference) and things.step == "unified"
     assert things.n == 6 and len(found.exhibits[0]["items"]) == 6
 
     folder = tmp_path / "unified"
