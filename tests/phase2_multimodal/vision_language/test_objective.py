@@ -128,6 +128,8 @@ def test_the_twin_sees_nothing(model, prompter, lessons, pictures):
     _, *rest = lessons.rows(0, slice(0, 4))
     losses = {twin.loss((some, *rest)).item() for some in (pictures, pictures.flip(0) * 3)}
     assert len(losses) == 1
+    weighed = blind.Blind(model, CaptionConfig(length_power=0.0), prompter)
+    assert weighed.loss((pictures, *rest)).item() not in losses, "answers count as for its twin"
     twin.loss((pictures, *rest)).backward()
     learning = {n.partition(".")[0] for n, p in model.named_parameters() if p.grad is not None}
     assert learning == {"language"}

@@ -228,6 +228,7 @@ def test_memory_forgets_what_was_unused_for_longest():
         return Read(Past(torch.zeros(1, 2, 1, n, 4)), torch.zeros(3))
 
     memory = Memory(3 * read(8).bytes)
+    memory.keep("", (9,) * 4, read(4))  # the first to go
     for word in (1, 2, 3):
         memory.keep("", (word,) * 8, read(8))
     assert memory.longest("", (1,) * 9) is not None  # used again: 2 is the oldest now

@@ -1,5 +1,6 @@
 """Processes that write: what they lose when they die, and that they do not stay dead."""
 
+import multiprocessing
 import os
 import signal
 import time
@@ -10,9 +11,9 @@ import pytest
 from phase1_foundation.language.generate import Sampling
 from phase4_deploy.serving.continuous import Writing
 from phase4_deploy.serving.crew import Crew
-from phase4_deploy.serving.engine import Engine
+from phase4_deploy.serving.engine import SERVED, Engine
 from phase4_deploy.serving.lanes import Busy, Lost
-from phase4_deploy.serving.models import Options, Writer
+from phase4_deploy.serving.models import Options, Served, Writer
 from shared.artifact import Artifact
 from shared.errors import VermeilError
 
@@ -28,6 +29,13 @@ def engine(models_home):
     engine = Engine.open(folders, Options(processes=2, rows=8, queue=4))
     yield engine
     engine.close(5.0)
+
+
+def asked(writer: Writer, prompt: str, sampling: Sampling) -> Writing:
+    """The request that `write` makes, for a process of our choice."""
+    tokenizer = writer.tokenizer
+    words = tokenizer.bos, *tokenizer.encode(prompt)
+    return Writing(words, sampling, (tokenizer.eos, tokenizer.bos))
 
 
 def until(true, seconds: float = 30.0) -> None:
@@ -54,10 +62,7 @@ def test_a_killed_process_loses_its_own_answers_and_comes_back(engine):
     assert "".join(writer.write("a cat", SHORT)), "the other one goes on"
     until(dead.ready.is_set)
     text = "".join(writer.write("a cat", SHORT))
-    tokenizer = writer.tokenizer
-    words = tokenizer.bos, *tokenizer.encode("a cat")
-    again = Writing(words, SHORT, (tokenizer.eos, tokenizer.bos))
-    assert "".join(dead.ask("lm", again)) == text
+    assert "".join(dead.ask("lm", asked(writer, "a cat", SHORT))) == text
     assert engine.ready() and engine.rows() == {"lm": 0, "unified": 0}
 
 
@@ -84,15 +89,33 @@ def test_a_full_queue_is_said_at_once(engine):
         ticket.cancel()
 
 
-def test_a_picture_is_looked_at_once_though_another_process_is_idle(engine):
-    talker = engine.talker()
+@pytest.mark.parametrize("busy", [0, 1])
+def test_a_picture_is_looked_at_once_though_another_process_has_less_to_do(engine, busy):
+    """Whichever process is the one with more to do."""
+    talker, writer, looked = engine.talker(), engine.writer(), []
     for seed in range(6):
         picture = np.random.default_rng(seed).integers(0, 255, (16, 16, 3), np.uint8)
-        first = talker.answer("what is it?", picture=picture, sampling=SHORT)
-        first.result()
+        talker.answer("what is it?", picture=picture, sampling=SHORT).result()
+        held = writer.lane.crew.workers[busy].ask("lm", asked(writer, f"a dog {seed}", LONG))
         again = talker.answer("is there a dog?", picture=picture, sampling=SHORT)
         again.result()
-        assert first.notes["cached_tokens"] == 0 and again.notes["cached_tokens"] > 4
+        looked.append(again.notes["cached_tokens"])
+        held.cancel()
+        until(lambda: engine.rows()["lm"] == 0, 5.0)
+    assert min(looked) > 4
+
+
+def test_an_engine_that_does_not_open_leaves_no_process(models_home, monkeypatch):
+    class Failing(Served):
+        def __init__(self, artifact, options):
+            raise VermeilError("no")
+
+    monkeypatch.setitem(SERVED, "speech", Failing)
+    names = ("phase1/lm", "phase4/speech")
+    with pytest.raises(VermeilError, match="no"):
+        Engine.open([str(models_home / f"artifacts/{n}/random-0") for n in names],
+                    Options(processes=1))  # fmt: skip
+    until(lambda: "writer-1" not in [p.name for p in multiprocessing.active_children()], 5.0)
 
 
 def test_while_the_only_process_starts_again_the_server_is_not_ready(models_home):

@@ -15,6 +15,7 @@ import pytest
 
 from phase4_deploy.serving.commands import is_loopback
 from phase4_deploy.serving.keys import KeyStore
+from phase4_deploy.serving.trimming import KERNELS
 
 LONG = {"model": "lm", "prompt": "a red star", "max_tokens": 1000, "temperature": 1, "seed": 1}
 CHROMIUM = Path("/usr/bin/chromium")
@@ -96,6 +97,7 @@ def test_a_killed_writer_costs_what_it_was_writing_and_nothing_else(serve):
         (writer,) = (
             p for p in psutil.Process(server.process.pid).children(True) if p.num_threads() > 2
         )
+        assert writer.environ()["ONEDNN_PRIMITIVE_CACHE_CAPACITY"] == KERNELS
         writer.kill()
         with pytest.raises(openai.APIError, match="ended while it wrote this: try again"):
             list(stream)
