@@ -35,6 +35,7 @@ GROUNDS = {
 }  # fmt: skip
 CELLS = ("top left", "top right", "bottom left", "bottom right")
 SIZES = {"large": 30 / 64, "small": 19 / 64}  # of the scene's side
+GROUND_NAMES, SIZE_NAMES = [*GROUNDS], [*SIZES]
 # How many of which: (2, 1) is two of one thing and one of another.
 GROUPS = {(1,): 0.30, (1, 1): 0.22, (2,): 0.10, (1, 1, 1): 0.24, (2, 1): 0.08, (3,): 0.06}
 HELD_OUT_SPLITS = ("test", "pairs", "style", "noto", "unknown")
@@ -178,25 +179,26 @@ class Scenes(PictureData):
     def _draw(
         self, random: np.random.Generator, group: tuple[int, ...], split: str, id: str, seed: tuple
     ) -> Scene:
-        style, names = self._style(random, split)
-        names = random.choice(names, len(group), replace=False).tolist()
+        style, shown = self._style(random, split)
+        drawn = random.choice(len(shown), len(group), replace=False).tolist()
+        names = [shown[int(which)] for which in drawn]
         cells = random.permutation(4)[: sum(group)].tolist()
         many = [name for name, n in zip(names, group, strict=True) for _ in range(n)]
-        sizes = random.choice(list(SIZES), len(many)).tolist()
+        sizes = [SIZE_NAMES[which] for which in random.integers(len(SIZES), size=len(many))]
         sprites = map(Sprite, many, cells, sizes, [style] * len(many))
-        ground = str(random.choice(list(GROUNDS)))
+        ground = GROUND_NAMES[random.integers(len(GROUNDS))]
         return Scene(id, ground, tuple(sprites), seed)
 
     def _style(self, random: np.random.Generator, split: str) -> tuple[str, Sequence[str]]:
         """A style, and what may be shown in it."""
         style = "flat" if random.random() < 0.5 else "3D"
         if split == "style":
-            return "3D", [name for name in self.names if name in FLAT_ONLY]
+            return "3D", self._flat_only
         if split == "noto":
             return "noto", self.names
         if split == "unknown":
             return style, [concept.name for concept in UNKNOWN]
-        return style, [n for n in self.names if style == "flat" or n not in FLAT_ONLY]
+        return style, self.names if style == "flat" else self._in_3d
 
     @cached_property
     def names(self) -> list[str]:
@@ -207,6 +209,14 @@ class Scenes(PictureData):
                 f"{wanted} concepts", f"0 for all {len(KNOWN)}, or up to {len(FIRST)}"
             )
         return [*FIRST[:wanted]] if wanted else [concept.name for concept in KNOWN]
+
+    @cached_property
+    def _flat_only(self) -> list[str]:
+        return [name for name in self.names if name in FLAT_ONLY]
+
+    @cached_property
+    def _in_3d(self) -> list[str]:
+        return [name for name in self.names if name not in FLAT_ONLY]
 
     def render(self, scene: Scene) -> np.ndarray:
         """Its pixels, (size, size, 3) uint8: sprites somewhere in their cells on a tint."""

@@ -158,7 +158,7 @@ def main(run: Run, engine=None):
     return run.publish(save, found, about=about)
 
 
-STEP = Step("lm", "phase1", "Language model", LMConfig, PRESETS, inputs, main)
+STEP = Step("lm", "phase1", "Language model", LMConfig, PRESETS, inputs, main, needs=("tokenizer",))
 
 if __name__ == "__main__":
     STEP.command_line(sys.argv[1:])

@@ -139,7 +139,8 @@ def main(run: Run, engine=None):
     return run.publish(parents.save_with_tokenizer(model, tokenizer), found, about=about)
 
 
-STEP = Step("alignment", "phase2", "Alignment", AlignmentTrainConfig, PRESETS, inputs, main)
+STEP = Step("alignment", "phase2", "Alignment", AlignmentTrainConfig, PRESETS, inputs, main,
+            needs=("lm", "vision"))  # fmt: skip
 
 if __name__ == "__main__":
     STEP.command_line(sys.argv[1:])

@@ -161,7 +161,8 @@ def main(run: Run, engine=None):
     return run.publish(parents.save_with_tokenizer(model, tokenizer), found, about=about)
 
 
-STEP = Step("caption", "phase2", "Captioning", CaptionConfig, PRESETS, inputs, main)
+STEP = Step("caption", "phase2", "Captioning", CaptionConfig, PRESETS, inputs, main,
+            needs=("lm", "alignment"))  # fmt: skip
 
 if __name__ == "__main__":
     STEP.command_line(sys.argv[1:])

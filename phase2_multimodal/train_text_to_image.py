@@ -232,9 +232,8 @@ def main(run: Run, engine=None):
     return run.publish(save, found, about=about)
 
 
-STEP = Step(
-    "text_to_image", "phase2", "Text to image", TextToImageTrainConfig, PRESETS, inputs, main
-)
+STEP = Step("text_to_image", "phase2", "Text to image", TextToImageTrainConfig, PRESETS, inputs,
+            main, needs=("diffusion", "lm", "alignment"))  # fmt: skip
 
 if __name__ == "__main__":
     STEP.command_line(sys.argv[1:])

@@ -151,7 +151,8 @@ def main(run: Run, engine=None):
     return run.publish(save, found, about=about)
 
 
-STEP = Step("vqa", "phase2", "Visual question answering", VqaConfig, PRESETS, inputs, main)
+STEP = Step("vqa", "phase2", "Visual question answering", VqaConfig, PRESETS, inputs, main,
+            needs=("caption",))  # fmt: skip
 
 if __name__ == "__main__":
     STEP.command_line(sys.argv[1:])

@@ -168,7 +168,8 @@ def products(subject: "Subject", small: "nn.Module", about: dict[str, Any]) -> "
                baselines={"eager_fp32": before}, **about)  # fmt: skip
 
 
-STEP = Step("prune", "phase3", "Pruning", PruneConfig, PRESETS, inputs, main)
+STEP = Step("prune", "phase3", "Pruning", PruneConfig, PRESETS, inputs, main,
+            needs=("vision",))  # fmt: skip
 
 if __name__ == "__main__":
     STEP.command_line(sys.argv[1:])

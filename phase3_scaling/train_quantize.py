@@ -81,7 +81,8 @@ def main(run: Run, engine=None):
     return run.publish(save, found, about="Graphs with 8-bit weights for ONNX Runtime.")
 
 
-STEP = Step("quantize", "phase3", "Quantization", QuantizeConfig, PRESETS, inputs, main)
+STEP = Step("quantize", "phase3", "Quantization", QuantizeConfig, PRESETS, inputs, main,
+            needs=("lm", "vision"))  # fmt: skip
 
 if __name__ == "__main__":
     STEP.command_line(sys.argv[1:])

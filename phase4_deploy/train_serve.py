@@ -111,7 +111,9 @@ def exhibits(trial: "Trial") -> list[dict[str, Any]]:
     ]
 
 
-STEP = Step("serve", "phase4", "Serving", ServeConfig, PRESETS, inputs, main)
+STEP = Step("serve", "phase4", "Serving", ServeConfig, PRESETS, inputs, main,
+            needs=("lm", "alignment", "text_to_image", "speech", "unified"),
+            alone=True)  # fmt: skip
 
 if __name__ == "__main__":
     STEP.command_line(sys.argv[1:])

@@ -171,7 +171,8 @@ def main(run: Run, engine=None):
     return run.publish(save, found, about=about)
 
 
-STEP = Step("unified", "phase4", "The unified model", UnifiedTrainConfig, PRESETS, inputs, main)
+STEP = Step("unified", "phase4", "The unified model", UnifiedTrainConfig, PRESETS, inputs, main,
+            needs=("vqa", "speech", "text_to_image"))  # fmt: skip
 
 if __name__ == "__main__":
     STEP.command_line(sys.argv[1:])

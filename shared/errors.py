@@ -22,6 +22,19 @@ class VermeilError(Exception):
         return f"{self.message}: {self.hint}" if self.hint else self.message
 
 
+class Stopped(VermeilError):
+    """A run was asked to stop, by Ctrl-C (SIGINT) or SIGTERM, and saved where it was; no error."""
+
+    label = ""
+
+    def __init__(self, message: str, hint: str, signal_number: int):
+        super().__init__(message, hint)
+        self.exit_code = 128 + signal_number
+
+    def __reduce__(self) -> tuple[type["Stopped"], tuple[str, str, int]]:
+        return Stopped, (self.message, self.hint, self.exit_code - 128)
+
+
 def nearest(word: str, known: list[str]) -> str:
     """A hint that names the known word closest to a mistyped one, or lists them all."""
     from difflib import get_close_matches

@@ -31,7 +31,11 @@ class Inputs:
 
 @dataclass(frozen=True)
 class Step:
-    """What the front door and the walk know of a step; every verb defines one."""
+    """What the front door and the walk know of a step; every verb defines one.
+
+    `needs` names the steps whose artifacts it builds on. One that is `alone` has the machine for
+    itself, since it measures what all of it can do.
+    """
 
     name: str
     phase: str  # the artifact's folder: "phase1"
@@ -40,6 +44,8 @@ class Step:
     presets: Mapping[str, Preset]
     inputs: Callable[[Choice], Inputs]
     main: Callable[["Run", Any], Artifact]
+    needs: tuple[str, ...] = ()
+    alone: bool = False
 
     def parse(self, arguments: Sequence[str]) -> Choice:
         """The configuration that the command line asks for."""

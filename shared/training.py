@@ -32,7 +32,7 @@ from shared.callbacks import (
     StopOnSignal,
     Validate,
 )
-from shared.errors import VermeilError
+from shared.errors import Stopped, VermeilError
 from shared.holding import Whole
 from shared.home import write_atomically
 from shared.lost import between_processes
@@ -133,7 +133,9 @@ def fit(
         with _in_words(folder, journal), _compiled(objective.model, config.compile):
             trainer.fit(objective, loader, ckpt_path=checkpoint if resume_step else None)
     if trainer.global_step < config.steps:
-        raise Stopped(name, trainer.global_step, config.steps, stop.received)
+        where = f"step {trainer.global_step:,} of {config.steps:,}"
+        hint = "the same command goes on from there"
+        raise Stopped(f"{name} stopped at {where}, saved", hint, stop.received)
     if trainer.global_rank > 0:
         raise SystemExit(0)  # the first process alone measures and publishes
     return History(read_metrics(folder / "metrics.jsonl"), **machine)
@@ -178,19 +180,6 @@ def _trainer(
         enable_model_summary=False,
         log_every_n_steps=1,
     )
-
-
-class Stopped(VermeilError):
-    """A run was asked to stop and saved where it was; no error."""
-
-    label = ""
-
-    def __init__(self, name: str, step: int, steps: int, signal_number: int):
-        super().__init__(
-            f"{name} stopped at step {step:,} of {steps:,}, saved",
-            "the same command goes on from there",
-        )
-        self.exit_code = 128 + signal_number
 
 
 def _check_engine(config: TrainConfig, engine: Engine) -> None:

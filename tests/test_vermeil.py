@@ -14,6 +14,7 @@ import pytest
 import soundfile
 from PIL import Image
 
+import vermeil
 from shared.trackers import read_metrics
 from vermeil import STEPS
 
@@ -69,6 +70,14 @@ def test_the_walk_leaves_artifacts_and_a_report(walked):
     row = next(row for row in report["rows"] if row["metric"] == "bits_per_byte")
     floors = {"unigram", "byte_5gram", "token_5gram", "xz", "xz_primed", "ppm_primed"}
     assert set(row["baselines"]) == floors
+
+
+def test_a_step_builds_on_what_it_says_it_needs(walked):
+    """Steps beside each other wait for `needs`, and a missing one would be a race."""
+    for name in STEPS:
+        manifest = json.loads(next(walked.glob(f"artifacts/*/{name}/*/manifest.json")).read_text())
+        parents = {parent["id"].split("/")[1].split("@")[0] for parent in manifest["parents"]}
+        assert parents == {*vermeil.step(name).needs}, name
 
 
 def test_a_second_walk_skips_what_is_done_and_is_quick(command, walked):
@@ -182,8 +191,6 @@ def test_three_ways_to_start_a_step_make_the_same_artifact(tmp_path):
                                   "report", "doctor"])  # fmt: skip
 def test_every_command_takes_help(name, capsys):
     import contextlib
-
-    import vermeil
 
     with contextlib.suppress(SystemExit):
         vermeil.main([name, "--help"])
@@ -306,11 +313,12 @@ def test_torchrun_trains_on_two_processes(command, tokenizer_home):
         (["export", "lm"], "--out is missing", "--out DIR"),
         (["train", "lm", "--strategy"], "'--strategy' needs a value", "single"),
         (["run", "--steps", "3"], "run takes a preset", "vermeil train STEP --steps"),
+        (["run", "smoke", "--jobs"], "--jobs takes a number from 1 to", "not ''"),
+        (["run", "smoke", "--jobs", "0"], "--jobs takes a number from 1 to", "not '0'"),
         (["report"], "", "vermeil run tiny"),
     ],
 )
 def test_mistakes_get_a_sentence(words, says, hint, tmp_path, capsys, monkeypatch):
-    import vermeil
 
     monkeypatch.setenv("VERMEIL_HOME", str(tmp_path))
     with pytest.raises(SystemExit) as stop:

@@ -20,7 +20,7 @@ import numpy as np
 from phase1_foundation.language.tokenizer import Tokenizer
 from phase1_foundation.language.tokenizer_speed import FastTokenizer, Vocabulary, table
 from shared.config import option, parse
-from shared.errors import VermeilError
+from shared.errors import Stopped, VermeilError
 
 if TYPE_CHECKING:  # the models bring torch, which --help has no need of
     from phase1_foundation.language.model import LanguageModel, LanguageModelConfig
@@ -232,7 +232,7 @@ def trained(model: "LanguageModel", tokens: np.ndarray, steps: int, config: Stud
     from data.tokens import TokenWindows
     from phase1_foundation.language.objective import NextToken
     from phase1_foundation.train_lm import LMConfig
-    from shared.training import Stopped, fit
+    from shared.training import fit
 
     recipe = LMConfig(
         steps=steps, batch_size=config.batch_size, warmup=steps // 20, checkpoint_every=steps,

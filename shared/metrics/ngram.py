@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+DENSE = 8  # possible keys for each that is there, up to which a table beats sorting: 5 bytes a key
 UNSEEN = -1  # as an index it picks the last entry, where a level keeps what holds for the unseen
 NO_KEY = np.iinfo(np.int64).max
 FALLBACK_DISCOUNTS = np.array([0.0, 0.5, 1.0, 1.5])
@@ -146,12 +147,21 @@ def _rank_ngrams(
     contexts = np.zeros(len(symbols), np.int64)
     for _ in range(order):
         whole = contexts != UNSEEN
-        keys, ranks = np.unique(contexts[whole] * vocab_size + symbols[whole], return_inverse=True)
         ids = np.full(len(symbols), UNSEEN)
-        ids[whole] = ranks
+        keys, ids[whole] = _ranked(contexts[whole] * vocab_size + symbols[whole])
         yield keys, ids
         contexts = np.roll(ids, 1)
         contexts[starts] = UNSEEN
+
+
+def _ranked(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """np.unique(keys, return_inverse=True), by a table where keys are dense enough to have one."""
+    largest = int(keys.max(initial=0))
+    if largest > DENSE * len(keys):
+        return np.unique(keys, return_inverse=True)
+    there = np.zeros(largest + 1, bool)
+    there[keys] = True
+    return np.flatnonzero(there), (np.cumsum(there, dtype=np.int32) - 1)[keys]
 
 
 def _left_neighbours(ids: np.ndarray, n: int, longer_ids: np.ndarray, n_longer: int) -> np.ndarray:

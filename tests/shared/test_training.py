@@ -14,12 +14,12 @@ import torch
 from torch import nn
 
 from shared.callbacks import MovingAverage
-from shared.errors import VermeilError
+from shared.errors import Stopped, VermeilError
 from shared.objective import Objective
 from shared.optim import learning_rate_factor
 from shared.trackers import read_metrics
 from shared.train_config import TrainConfig
-from shared.training import History, Stopped, fit
+from shared.training import History, fit
 
 QUIET = TrainConfig(
     steps=12, batch_size=8, learning_rate=0.01, warmup=2, validate_every=4, checkpoint_every=4,

@@ -12,11 +12,11 @@ import torch
 from torch import nn
 
 from phase3_scaling.distributed.launch import take_engine
-from shared.errors import VermeilError
+from shared.errors import Stopped, VermeilError
 from shared.nn import Attention, Block, SwiGLU
 from shared.objective import Objective
 from shared.train_config import TrainConfig
-from shared.training import Stopped, fit
+from shared.training import fit
 
 RANK = int(os.environ.get("RANK", 0))
 CONFIG = {
