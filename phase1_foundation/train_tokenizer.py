@@ -65,7 +65,8 @@ def main(run: Run, engine=None):
     return run.publish(tokenizer.save_pretrained, found, about=about)
 
 
-STEP = Step("tokenizer", "phase1", "Tokenizer", TokenizerConfig, PRESETS, inputs, main)
+STEP = Step("tokenizer", "phase1", "Tokenizer", TokenizerConfig, PRESETS, inputs, main,
+            alone=True)  # fmt: skip
 
 if __name__ == "__main__":
     STEP.command_line(sys.argv[1:])

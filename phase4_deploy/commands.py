@@ -20,6 +20,9 @@ class TranscribeCommand:
     model: str = option("speech", "artifact: speech, speech@tiny, unified, or a folder")
     beams: int = option(8, "hypotheses kept; 1: greedy", low=1)
     lm: str = option("", "artifact of a language model that has a say in the words, e.g. lm")
+    phrases: tuple[str, ...] = option(
+        (), "all that can be said, apart by commas; the likeliest is written"
+    )
     form: Literal["text", "times"] = option("text", "times: with the seconds of each piece")
 
 
@@ -54,7 +57,7 @@ def transcribe(arguments: list[str]) -> None:
         from phase4_deploy.speech.encoder import SpeechRecogniser
 
         recogniser = SpeechRecogniser.from_pretrained(artifact)
-    transcriber = Transcriber(recogniser, config.beams, scorer(config.lm))
+    transcriber = Transcriber(recogniser, config.beams, scorer(config.lm), config.phrases)
     found = False
     for start, end, text in transcriber.file(recording):
         print(f"{start:8.1f} {end:8.1f}  {text}" if config.form == "times" else text, flush=True)

@@ -140,6 +140,14 @@ METRICS = {
         "Words wrong, missing or made up, per spoken word; can exceed 1.",
     ),
     "cer": ("character error rate", "Letters wrong, missing or made up, per letter spoken."),
+    "wer_closed": (
+        "word error rate, told the texts",
+        "The same where the recogniser is told which texts there are, and picks one.",
+    ),
+    "cer_closed": (
+        "character error rate, told the texts",
+        "The same where the recogniser is told which texts there are, and picks one.",
+    ),
     "hallucination_rate": (
         "hallucination rate",
         "Share of clips without speech in which words were heard.",

@@ -60,11 +60,10 @@ class Lanes:
     def begin(self) -> list[tuple[Step, tuple[int, ...]]]:
         """The steps to begin with, each with its cores; what the others wait for longest, first."""
         chain = urgency(self.steps, self.seconds)
-        ready = [step for step in self.steps if self._ready(step)]
+        ready = sorted(filter(self._ready, self.steps), key=lambda step: -chain[step.name])
         together = [step for step in ready if not step.alone]
-        together.sort(key=lambda step: -chain[step.name])
-        if not self.running and ready and len(together) < 2:
-            chosen = [((together or ready)[0], tuple(self.cores))]
+        if not self.running and ready and (ready[0].alone or len(together) < 2):
+            chosen = [(ready[0], tuple(self.cores))]
         else:
             taken = {core for cores in self.running.values() for core in cores}
             free = [share for share in self._shares() if not taken & {*share}]

@@ -67,6 +67,10 @@ def test_the_walk_leaves_artifacts_and_a_report(walked):
     assert parent["id"].startswith("phase1/tokenizer@smoke-")
     assert manifest["data"][0]["name"] == "embedded_sample"
     assert set(manifest["files"]) >= {"model.safetensors", "config.json", "tokenizer.model"}
+    closed = next(row for row in report["rows"] if row["metric"] == "wer_closed")
+    assert "texts that there are" in closed["protocol"]
+    assert set(closed["baselines"]) == {"pocketsphinx", "random_init"}
+    assert closed["low"] <= closed["value"] <= closed["high"] <= 2
     row = next(row for row in report["rows"] if row["metric"] == "bits_per_byte")
     floors = {"unigram", "byte_5gram", "token_5gram", "xz", "xz_primed", "ppm_primed"}
     assert set(row["baselines"]) == floors

@@ -112,6 +112,23 @@ def prefix_beam(
     return sorted(scores.items(), key=lambda item: item[1], reverse=True)
 
 
+@torch.no_grad()
+def likeliest(log_probs: Float[Tensor, "n vocab"], targets: Sequence[Sequence[int]]) -> int | None:
+    """Which of several texts one clip holds: that of the greatest probability (equation 8).
+
+    None where all are too long for the clip. The sum over all paths is exact, and there is nothing
+    to search: for a closed vocabulary.
+    """
+    sizes = torch.tensor([len(target) for target in targets])
+    flat = torch.tensor([id for target in targets for id in target], dtype=torch.long)
+    each = F.ctc_loss(
+        log_probs.float().cpu()[:, None].expand(-1, len(targets), -1), flat,
+        torch.full_like(sizes, len(log_probs)), sizes, blank=BLANK, reduction="none",
+    )  # fmt: skip
+    best = int(each.argmin())
+    return best if each[best].isfinite() else None
+
+
 def _add(a: float, b: float) -> float:
     """log(exp(a) + exp(b)); numpy's takes ten times as long for single numbers."""
     if a < b:

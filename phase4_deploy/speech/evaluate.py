@@ -37,7 +37,8 @@ from shared.metrics.speech import (
 )
 from shared.results import Row
 
-CLOSED = 200  # texts of a vocabulary that is still small enough to be given to a comparator whole
+CLOSED = 200  # texts that a recogniser can be told to choose from
+SHORT = 3  # words of such a text; sentences are too easily told apart
 HEARD = 200  # clips that comparators listen to, at most
 SHOWN = 8
 WITHOUT_SPEECH = 60  # clips of silence, noise and music
@@ -77,13 +78,13 @@ def measure(
     start = time.perf_counter()
     found = [[transcriber(wave) for wave in part.waves] for part in parts]
     spent = time.perf_counter() - start
+    way = "greedy" if beams == 1 else f"prefix beam search, {beams}"
     for part, texts in zip(parts, found, strict=True):
-        floors: dict[str, Hear] = {"random_init": untrained}
-        above: dict[str, Hear] = {}
-        if part.method != "recognisers":
-            others, above = recognisers(part.texts, hardware.cores())
-            floors |= others
-        rows += error_rows(part, texts, floors, above, beams, common)
+        fair = part.method != "recognisers"
+        floors, above = recognisers() if fair else ({}, {})
+        rows += error_rows(part, texts, {"random_init": untrained} | floors, above, way, common)
+        if fair and closed(part.texts):
+            rows += closed_rows(part, model, untrained.model, common)
         by_kind += kinds(part, texts, known)
         shown += heard(transcriber, part, texts)
     sound = sum(len(wave) for part in parts for wave in part.waves) / RATE
@@ -122,34 +123,44 @@ def recordings(speech: SpeechData, clips: int) -> list[Recordings]:
     return found
 
 
-def recognisers(texts: Sequence[str], threads: int) -> tuple[dict[str, Hear], dict[str, Hear]]:
-    """Floors and ceilings, as far as they are installed.
+def recognisers(phrases: Sequence[str] | None = None) -> tuple[dict[str, Hear], dict[str, Hear]]:
+    """Floors and ceilings, as far as they are installed; told the phrases that there are, or not.
 
     Floor is pocketsphinx as it comes. Above stands Whisper tiny, which learned from 680,000 hours.
-    Where few texts are possible, both are told which, too; ours is not.
     """
     floors: dict[str, Hear] = {}
     above: dict[str, Hear] = {}
-    few = sorted(set(texts)) if len(set(texts)) <= CLOSED else []
     with contextlib.suppress(VermeilError):  # not installed: the row says None
-        floors["pocketsphinx"] = Pocketsphinx()
-        if few:
-            above["pocketsphinx_closed"] = Pocketsphinx(few)
+        floors["pocketsphinx"] = Pocketsphinx(phrases)
     if (whisper_folder() / "source.json").exists():
-        above["whisper_tiny"] = WhisperTiny(threads=threads)
-        if few:
-            above["whisper_tiny_closed"] = WhisperTiny(few, threads=threads)
+        above["whisper_tiny"] = WhisperTiny(phrases, threads=hardware.cores())
     return floors, above
+
+
+def closed(texts: Sequence[str]) -> bool:
+    """Whether these are a closed vocabulary: few, and short."""
+    return len(set(texts)) <= CLOSED and max(len(text.split()) for text in texts) <= SHORT
+
+
+def closed_rows(
+    part: Recordings, model: SpeechRecogniser, untrained: SpeechRecogniser, common: dict[str, Any]
+) -> list[Row]:
+    """Error rates where all recognisers are told which texts there are, ours among them."""
+    phrases = sorted(set(part.texts))
+    floors, above = recognisers(phrases)
+    floors |= {"random_init": Transcriber(untrained, phrases=phrases)}
+    found = [*map(Transcriber(model, phrases=phrases), part.waves)]
+    way = f"the likeliest of the {len(phrases)} texts that there are"
+    return error_rows(part, found, floors, above, way, common, suffix="_closed")
 
 
 def error_rows(
     part: Recordings, found: list[str], floors: dict[str, Hear], above: dict[str, Hear],
-    beams: int, common: dict[str, Any],
+    way: str, common: dict[str, Any], suffix: str = "",
 ) -> list[Row]:  # fmt: skip
     """CER and WER of one part, with what others hear in (at most HEARD of) the same clips."""
     others = {name: [*map(hear, part.waves[:HEARD])] for name, hear in (floors | above).items()}
     said = part.texts
-    way = "greedy" if beams == 1 else f"prefix beam search, {beams}"
     rows = []
     for metric, rate in (("cer", character_error_rate), ("wer", word_error_rate)):
         score, few = rate(said, found), said[:HEARD]
@@ -157,7 +168,7 @@ def error_rows(
         if part.method != "recognisers":
             values = {"pocketsphinx": None} | values
         rows.append(Row(
-            step="speech", metric=metric, value=score.value, unit="", better="lower",
+            step="speech", metric=metric + suffix, value=score.value, unit="", better="lower",
             n=score.n, low=score.low, high=score.high, split="test",
             protocol=f"labels: {part.method.replace('_', ' ')}; {way}; "
             f"{score.units:,} {'characters' if metric == 'cer' else 'words'}",

@@ -1,6 +1,6 @@
 """Sound of any length to text: cut in pauses, heard piece by piece, silence left alone."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from jaxtyping import Float
@@ -9,8 +9,9 @@ from torch import Tensor
 from phase4_deploy.audio.activity import activity, edged, speaks, trimmed
 from phase4_deploy.audio.decode import RATE, Source, stream
 from phase4_deploy.audio.log_mel import HOP, LogMel
-from phase4_deploy.speech.ctc import WordScore, greedy, prefix_beam
+from phase4_deploy.speech.ctc import WordScore, greedy, likeliest, prefix_beam
 from phase4_deploy.speech.encoder import SpeechRecogniser
+from shared.errors import VermeilError
 
 PIECE = 20.0  # seconds heard at once, at most
 EARLIEST = 0.5  # of a piece, before which it is not cut
@@ -19,12 +20,21 @@ EARLIEST = 0.5  # of a piece, before which it is not cut
 class Transcriber:
     """A recogniser for waves of 16 kHz: greedy with `beams` 1, else by prefix beam search.
 
-    Where nobody speaks, nothing is written: a recogniser that is given noise writes something.
+    Told the `phrases` that there are, it writes the likeliest of them instead. Where nobody speaks,
+    nothing is written: a recogniser that is given noise writes something. VermeilError for a phrase
+    without a letter.
     """
 
-    def __init__(self, model: SpeechRecogniser, beams: int = 1, scorer: WordScore | None = None):
+    def __init__(
+        self, model: SpeechRecogniser, beams: int = 1, scorer: WordScore | None = None,
+        phrases: Sequence[str] = (),
+    ):  # fmt: skip
         self.model, self.beams, self.scorer = model.eval(), beams, scorer
         self.log_mel = LogMel()
+        self.phrases = [*map(model.alphabet.spell, phrases)]
+        if "" in self.phrases:
+            nothing = phrases[self.phrases.index("")]
+            raise VermeilError(f"the phrase {nothing!r} has no letter", "write it in words")
 
     def __call__(self, wave: Float[Tensor, " n"]) -> str:
         """What is said in a clip of up to the encoder's context."""
@@ -46,6 +56,9 @@ class Transcriber:
         """The text that these probabilities speak for."""
         if not len(log_probs):
             return ""
+        if self.phrases:
+            which = likeliest(log_probs, [*map(self.model.alphabet.encode, self.phrases)])
+            return "" if which is None else self.phrases[which]
         if self.beams == 1 and self.scorer is None:
             [text] = greedy(log_probs[None], torch.tensor([len(log_probs)]), self.model.alphabet)
             return text

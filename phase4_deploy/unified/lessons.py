@@ -49,7 +49,7 @@ class Listening(NamedTuple):
 
 
 class Hour(NamedTuple):
-    """A step's lessons; without rehearsal there is no looking and no reading."""
+    """A step's lessons; where nothing is rehearsed there is no looking and no reading."""
 
     asked: Listening
     said: Listening
@@ -122,6 +122,7 @@ class UnifiedLessons:
             longest=config.longest,
         )  # fmt: skip
         self.looking = self.reading = None
+        self.rehearse_every = config.rehearse_every
         if config.rehearsal:
             self.looking = Lessons(
                 talks_of(pictures, "train", config.size), prompter, size, config.seed,
@@ -132,12 +133,12 @@ class UnifiedLessons:
     def rows(self, step: int, rows: slice) -> Hour:
         """Rows `rows` of each kind of lesson of that step."""
         places = step * self.batch_size + np.arange(self.batch_size)[rows]
-        sound = self.said.rows(step, rows)
+        sound, now = self.said.rows(step, rows), step % self.rehearse_every == 0
         return Hour(
             self.spoken.batch(self.order.pick(places).tolist(), self.prompter),
             Listening(None, sound, transcripts(sound, self.prompter)),
-            self.looking.rows(step, rows) if self.looking else None,
-            self.reading.rows(step, rows) if self.reading else None,
+            self.looking.rows(step, rows) if self.looking and now else None,
+            self.reading.rows(step, rows) if self.reading and now else None,
         )
 
 

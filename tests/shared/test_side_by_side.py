@@ -15,6 +15,7 @@ import pytest
 from shared import side_by_side
 from shared.config import Choice
 from shared.errors import Stopped, VermeilError
+from shared.hardware import cores
 from shared.side_by_side import Board, Lanes, family, urgency
 from shared.step import Inputs, Step
 
@@ -56,7 +57,7 @@ def test_steps_wait_for_what_they_need_and_share_the_cores():
     of.end("words")
     assert begun(of) == {"text": (0, 1, 2, 3)}, "nothing else is ready but what wants to be alone"
     of.end("text")
-    assert begun(of) == {"both": (0, 1, 2, 3)}
+    assert begun(of) == {"both": (0, 1, 2, 3)}, "which has more after it than the times"
     of.end("both")
     assert begun(of) == {"times": (0, 1, 2, 3)}
     assert begun(of) == {}, "times are measured alone"
@@ -75,6 +76,15 @@ def test_of_several_the_longest_chain_goes_first():
     many = [step("short"), step("long"), step("middle"), step("after", "middle")]
     of = Lanes(many, {"short": 1, "long": 4, "middle": 2, "after": 3}, 2, (0, 1))
     assert begun(of) == {"middle": (0,), "long": (1,)}
+
+
+def test_one_that_wants_to_be_alone_goes_first_where_all_wait_for_it():
+    many = [step("first", alone=True), step("other"), step("after", "first")]
+    of = Lanes(many, {"first": 1, "other": 2, "after": 3}, 2, (0, 1))
+    assert begun(of) == {"first": (0, 1)}
+    assert begun(of) == {}
+    of.end("first")
+    assert begun(of) == {"after": (0,), "other": (1,)}
 
 
 def test_the_first_walk_of_all_presets_ends():
@@ -105,6 +115,7 @@ from types import SimpleNamespace
 import torch
 from shared.config import Preset
 from shared.errors import Stopped, VermeilError
+from shared.hardware import cores
 from shared.step import Inputs, Step
 
 @dataclass(frozen=True)
@@ -243,6 +254,7 @@ def test_a_terminal_shows_how_far_all_are_in_one_line(monkeypatch):
     ]  # fmt: skip
 
 
+@pytest.mark.skipif(cores() < 2, reason="two at a time take two cores")
 def test_ctrl_c_ends_the_walk_and_all_of_it(tmp_path):
     environment = os.environ | {"VERMEIL_HOME": str(tmp_path)}
     process = subprocess.Popen(

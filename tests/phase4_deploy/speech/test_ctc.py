@@ -14,6 +14,7 @@ from phase4_deploy.speech.ctc import (
     align,
     ctc_loss,
     greedy,
+    likeliest,
     prefix_beam,
     shortest,
 )
@@ -91,6 +92,22 @@ def test_prefix_beam_finds_what_all_paths_say(seed):
         assert found[text] == pytest.approx(log(p)), text
     scores = [score for _, score in prefix_beam(clip, TWO, width=1000, least=0.0)]
     assert scores == sorted(scores, reverse=True)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_likeliest_of_given_texts_is_that_of_most_paths(seed):
+    clip = random_clip(4, 3, seed)
+    totals = {text: p for text, p in all_paths(clip).items() if text}
+    texts = sorted(totals, key=lambda text: hash((seed, text)))  # in no order
+    assert texts[likeliest(clip, texts) or 0] == max(totals, key=lambda text: totals[text])
+    few = texts[:3]
+    assert few[likeliest(clip, few) or 0] == max(few, key=lambda text: totals[text])
+
+
+def test_texts_that_do_not_fit_are_not_among_the_likeliest():
+    clip = random_clip(2, 3, 0)
+    assert likeliest(clip, [[1, 1], [1, 2, 1], [2]]) == 2
+    assert likeliest(clip, [[1, 1], [1, 2, 1]]) is None
 
 
 def test_the_beam_adds_paths_up_where_greedy_takes_one():

@@ -12,6 +12,7 @@ from phase4_deploy.speech.encoder import (
     SpeechRecogniserConfig,
 )
 from phase4_deploy.speech.transcribe import Transcriber, pieces
+from shared.errors import VermeilError
 
 
 def words(*places: float, seconds: float) -> torch.Tensor:
@@ -81,6 +82,21 @@ def test_beams_and_greedy_agree_where_the_model_is_sure(recogniser):
     assert Transcriber(recogniser).write(sure) == "tento"
     assert Transcriber(recogniser, beams=4).write(sure) == "tento"
     assert Transcriber(recogniser).write(sure[:0]) == ""
+
+
+def test_told_the_phrases_it_writes_one_of_them(recogniser):
+    alphabet = recogniser.alphabet
+    path = [0, *alphabet.encode("tin"), 0]
+    heard = torch.full((len(path), len(alphabet)), -4.0)
+    heard[range(len(path)), path] = 0
+    heard = heard.log_softmax(dim=-1)
+    phrases = ["one", "Ten!", "eleven"]
+    assert Transcriber(recogniser).write(heard) == "tin"
+    assert Transcriber(recogniser, phrases=phrases).write(heard) == "ten"
+    assert Transcriber(recogniser, phrases=["seventeen"]).write(heard) == ""
+    assert Transcriber(recogniser, phrases=phrases)(words(seconds=3)) == "", "nobody speaks"
+    with pytest.raises(VermeilError, match=r"the phrase '\?' has no letter"):
+        Transcriber(recogniser, phrases=["one", "?"])
 
 
 def test_what_cannot_be_read_is_named(recogniser, tmp_path):
