@@ -84,7 +84,7 @@ PRESETS = {
     ),
     "tiny": Preset(
         DiffusionTrainConfig(steps=1150, batch_size=32, validate_every=200, sample_every=350),
-        "4 min", "small emoji-like pictures", DAY, seconds=255, memory_gb=2, disk_mb=80,
+        "3.5 min", "small emoji-like pictures", DAY, seconds=210, memory_gb=2, disk_mb=80,
     ),
     "small": Preset(
         DiffusionTrainConfig(

@@ -66,7 +66,7 @@ PRESETS = {
     ),
     "tiny": Preset(
         VisionConfig(steps=850, validate_every=100, sample_every=500),
-        "1.5 min", "two thirds of the groups right", DAY, seconds=90, memory_gb=2, disk_mb=60,
+        "1.5 min", "two thirds of the groups right", DAY, seconds=78, memory_gb=2, disk_mb=60,
     ),
     "small": Preset(
         VisionConfig(

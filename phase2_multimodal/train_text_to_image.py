@@ -110,7 +110,7 @@ PRESETS = {
     "tiny": Preset(
         TextToImageTrainConfig(steps=550, batch_size=32, validate_every=100, sample_every=200),
         "3 min", "the right background, and often the thing", DAY,
-        seconds=200, memory_gb=2, disk_mb=100,
+        seconds=165, memory_gb=2, disk_mb=100,
     ),
     "small": Preset(
         TextToImageTrainConfig(
