@@ -24,8 +24,8 @@ class SpeechConfig(TrainConfig):
     mlp_dim: int = option(384, "hidden width of the feed-forward layers", low=4)
     chunk: int = option(0, "states of 40 ms that a stream gives at once; 0 sees whole clips", low=0)
     left: int = option(0, "states before the chunk that it may see", low=0)
-    augment: Literal["", "mask", "speed", "strong"] = option(
-        "mask", "how clips are changed: masks; and speed; and noise and loudness"
+    augment: Literal["", "mask", "voices", "speed", "strong"] = option(
+        "mask", "how clips are changed: masks; and other throats; or speed; or all, and noise"
     )
     longest: float = option(12.0, "seconds of the longest clip to learn from", low=0.5)
     optimizer: Literal["adamw", "muon"] = option("muon", "muon: for hidden matrices")

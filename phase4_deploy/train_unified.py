@@ -34,7 +34,9 @@ class UnifiedTrainConfig(TrainConfig):
     questions: int = option(3, "typed questions of a picture that are rehearsed", low=0)
     rehearsal: bool = option(True, "rehearse what phases 1 and 2 taught")
     rehearse_every: int = option(1, "steps from one rehearsal to the next", low=1)
-    augment: Literal["", "mask", "speed", "strong"] = option("mask", "how clips are changed")
+    augment: Literal["", "mask", "voices", "speed", "strong"] = option(
+        "mask", "how clips are changed"
+    )
     longest: float = option(8.0, "seconds of the longest clip", low=0.5)
     optimizer: Literal["adamw", "muon"] = option("muon", "muon: for hidden matrices")
     learning_rate: float = option(2e-3, "AdamW's peak learning rate", low=0)

@@ -5,7 +5,7 @@ same.
 """
 
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, log
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -23,7 +23,7 @@ SPEEDS = ((10, 9), (1, 1), (10, 11))  # new samples for old: 0.9, 1 and 1.1 time
 NOISES = ("white", "pink", "babble")
 VOICES = 3  # that babble together
 # What each kind of change adds to a key, so that one does not move what another draws.
-SPEED, NOISE, GAIN, MASK = range(4)
+SPEED, NOISE, GAIN, MASK, WARP = range(5)
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,7 @@ class Recipe:
     noise: float = 0.0  # of clips have some
     snr: tuple[float, float] = (5.0, 25.0)  # dB
     gain: tuple[float, float] = (0.0, 0.0)  # dB
+    warp: float = 0.0  # frequencies are raised or lowered by up to this share
     band_masks: int = 0
     bands: int = 27
     time_masks: int = 0
@@ -47,8 +48,11 @@ class Recipe:
 
 RECIPES = {
     "mask": Recipe(band_masks=2, time_masks=2),
+    "voices": Recipe(warp=0.15, band_masks=2, time_masks=2),
     "speed": Recipe(speed=True, band_masks=2, time_masks=2),
-    "strong": Recipe(speed=True, noise=0.5, gain=(-20.0, 6.0), band_masks=2, time_masks=2),
+    "strong": Recipe(
+        speed=True, noise=0.5, gain=(-20.0, 6.0), warp=0.15, band_masks=2, time_masks=2
+    ),
 }
 
 
@@ -62,7 +66,7 @@ class Recordings(Protocol):
 
 
 class Augmentation:
-    """One recipe ("mask", "speed", "strong"), for waves and then for their mel frames."""
+    """One recipe ("mask", "voices", "speed", "strong"), for waves and then for their mel frames."""
 
     def __init__(self, recipe: str):
         if recipe not in RECIPES:
@@ -104,10 +108,12 @@ class Augmentation:
         return SPEEDS[np.random.default_rng((*key, SPEED)).integers(len(SPEEDS))]
 
     def mels(self, key: Key, mels: Float[Tensor, "t m"]) -> Float[Tensor, "t m"]:
-        """With some bands and some stretches of time at 0, which is about the mean; a copy."""
+        """By a longer or shorter throat, with some bands and some stretches of time at 0, which is
+        about the mean; a copy."""
         recipe, (frames, bands) = self.recipe, mels.shape
+        share = np.random.default_rng((*key, WARP)).uniform(-recipe.warp, recipe.warp)
+        mels = warped(mels, 1 + share) if recipe.warp else mels.clone()
         random = np.random.default_rng((*key, MASK))
-        mels = mels.clone()
         widest = min(recipe.frames, int(recipe.time_share * frames))
         for _ in range(recipe.band_masks):
             mels[:, _span(random, bands, min(recipe.bands, bands))] = 0
@@ -121,6 +127,35 @@ class Augmentation:
         if kind == "babble":
             return mixed(wave, babble(random, others, len(wave)), decibels)
         return mixed(wave, noise(random, len(wave), pink=kind == "pink"), decibels)
+
+
+def warped(mels: Float[Tensor, "t m"], factor: float) -> Float[Tensor, "t m"]:
+    """What lay at a frequency lies at `factor` times it, as of a speaker with a shorter throat.
+
+    Vocal tract length perturbation (Jaitly and Hinton, 2013), between neighbouring bands; what is
+    not known, beyond the highest, is as the highest.
+    """
+    bands = mels.shape[1]
+    places = band_of(hertz_of(torch.arange(bands), bands) / factor, bands).clamp(0, bands - 1)
+    low = places.floor().long().clamp(max=bands - 2)  # (m,)
+    return torch.lerp(mels[:, low], mels[:, low + 1], places - low)
+
+
+# Slaney's scale: 3 mels for 200 Hz up to 1 kHz, then 27 for each factor of 6.4.
+KNEE, TOP = 15.0, 15 + 27 * log(8) / log(6.4)  # mels of 1 and of 8 kHz
+
+
+def hertz_of(band: Tensor, bands: int) -> Tensor:
+    """The middle frequency of a band."""
+    mel = (band + 1) * TOP / (bands + 1)
+    return torch.where(mel < KNEE, mel * 200 / 3, 1000 * 6.4 ** ((mel - KNEE) / 27))
+
+
+def band_of(hertz: Tensor, bands: int) -> Tensor:
+    """The band, with a fraction, whose middle a frequency is."""
+    above = KNEE + 27 * torch.log(hertz.clamp_min(1) / 1000) / log(6.4)
+    mel = torch.where(hertz < 1000, hertz * 3 / 200, above)
+    return mel * (bands + 1) / TOP - 1
 
 
 def mixed(

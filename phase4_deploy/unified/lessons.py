@@ -6,7 +6,7 @@ asked    a picture and a question spoken by a generated voice: the answer
 said     a recording: what is said in it
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -30,6 +30,7 @@ from phase4_deploy.audio.features import Features
 from phase4_deploy.speech.alphabet import Alphabet
 
 TRANSCRIBE = "write what is said"
+ASKED = 1  # what spoken questions add to a key of changes, so that recordings are changed otherwise
 
 
 class Words(NamedTuple):
@@ -96,10 +97,14 @@ class SpokenTalks:
     def __len__(self) -> int:
         return len(self.asked)
 
-    def batch(self, numbers: Sequence[int], prompter: Prompter) -> Listening:
-        """The questions of those numbers."""
+    def batch(
+        self, numbers: Sequence[int], prompter: Prompter,
+        changed: Callable[[int, Tensor], Tensor] = lambda row, mels: mels,
+    ) -> Listening:  # fmt: skip
+        """The questions of those numbers, each row's frames as they are changed."""
         some = [self.asked[number] for number in numbers]
-        mels = [self.features.get(clip.source, clip.id).mels for _, clip in some]
+        clips = enumerate(clip for _, clip in some)
+        mels = [changed(row, self.features.get(clip.source, clip.id).mels) for row, clip in clips]
         pixels = np.stack([self.scenes[number].pixels for number in numbers])
         prompt = spoken_prompt(prompter)
         words = words_of([(prompt, prompter.answer(question.answers[0])) for question, _ in some])
@@ -116,9 +121,10 @@ class UnifiedLessons:
         self.spoken = SpokenTalks.of(questions(config), pictures, "train", config.size)
         self.order = Order(len(self.spoken), config.seed)
         self.batch_size = size
-        augment = Augmentation(config.augment) if config.augment else None
+        self.seed = config.seed
+        self.augment = Augmentation(config.augment) if config.augment else None
         self.said = SpeechBatches(
-            speech.clips("train"), Alphabet().encode, size, config.seed, augment,
+            speech.clips("train"), Alphabet().encode, size, config.seed, self.augment,
             longest=config.longest,
         )  # fmt: skip
         self.looking = self.reading = None
@@ -134,8 +140,14 @@ class UnifiedLessons:
         """Rows `rows` of each kind of lesson of that step."""
         places = step * self.batch_size + np.arange(self.batch_size)[rows]
         sound, now = self.said.rows(step, rows), step % self.rehearse_every == 0
+        asked = self.order.pick(places).tolist()
+
+        def changed(row: int, mels: Tensor) -> Tensor:
+            key = (self.seed, int(places[row]), ASKED)
+            return self.augment.mels(key, mels) if self.augment else mels
+
         return Hour(
-            self.spoken.batch(self.order.pick(places).tolist(), self.prompter),
+            self.spoken.batch(asked, self.prompter, changed),
             Listening(None, sound, transcripts(sound, self.prompter)),
             self.looking.rows(step, rows) if self.looking and now else None,
             self.reading.rows(step, rows) if self.reading and now else None,

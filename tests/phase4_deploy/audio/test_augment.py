@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from phase4_deploy.audio import augment
-from phase4_deploy.audio.augment import Augmentation, Recipe, babble, mixed, noise
+from phase4_deploy.audio.augment import Augmentation, Recipe, babble, mixed, noise, warped
 from phase4_deploy.audio.decode import RATE
+from phase4_deploy.audio.log_mel import LogMel
 from shared.errors import VermeilError
 
 TONE = 0.3 * torch.sin(2 * torch.pi * 440 * torch.arange(RATE) / RATE)
@@ -29,7 +30,7 @@ def test_a_key_decides_all(recipe):
             assert torch.equal(wave, waves.setdefault(key, wave))
             assert torch.equal(mels, masked.setdefault(key, mels))
     assert len({mels.sum().item() for mels in masked.values()}) > 2
-    assert change.changes_waves == (recipe != "mask")
+    assert change.changes_waves == (recipe not in ("mask", "voices"))
     if recipe == "mask":
         assert all(torch.equal(wave, TONE) for wave in waves.values())
     assert MELS.min() == 1, "the frames themselves were changed"
@@ -93,6 +94,34 @@ def test_gain_covers_its_range_and_clips(monkeypatch):
     gains = [20 * np.log10(float((change.wave((0, n), quiet) / quiet)[5])) for n in range(60)]
     assert -20 <= min(gains) < -17 and 17 < max(gains) <= 20
     assert max(float(change.wave((0, n), TONE).abs().max()) for n in range(60)) == 1
+
+
+@pytest.mark.parametrize("hertz", [300, 440, 1500, 3000])
+@pytest.mark.parametrize("factor", [0.87, 1.0, 1.15])
+def test_a_warp_moves_a_tone_to_where_a_higher_one_is(hertz, factor):
+    """Up to one band of 80, of which there are four to five for a factor of 1.15."""
+
+    def loudest(mels: torch.Tensor) -> float:
+        return float(
+            (mels.mean(0).exp().pow(4) * torch.arange(80)).sum() / mels.mean(0).exp().pow(4).sum()
+        )
+
+    def tone(pitch: float) -> torch.Tensor:
+        return LogMel()(0.3 * torch.sin(2 * torch.pi * pitch * torch.arange(RATE) / RATE))
+
+    moved, expected = loudest(warped(tone(hertz), factor)), loudest(tone(hertz * factor))
+    assert moved == pytest.approx(expected, abs=0.75)
+
+
+def test_bands_have_the_frequencies_of_their_filters():
+    """Each filter of the spectrum is a triangle; its middle is where torchaudio puts it."""
+    filters = LogMel()._spectrum.mel_scale.fb  # (201, 80)
+    hertz = torch.linspace(0, RATE / 2, len(filters))
+    wide = filters[:, 20:]  # narrow ones fall between two bins of 40 Hz
+    middles = (wide * hertz[:, None]).sum(0) / wide.sum(0)
+    own = augment.hertz_of(torch.arange(80), 80)
+    torch.testing.assert_close(middles, own[20:], rtol=0.03, atol=12)
+    torch.testing.assert_close(augment.band_of(own, 80), torch.arange(80.0), rtol=0, atol=1e-3)
 
 
 def test_masks_are_stretches_of_bands_and_of_frames(monkeypatch):

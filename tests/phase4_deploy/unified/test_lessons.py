@@ -26,7 +26,8 @@ def test_it_rehearses_every_so_many_steps_and_listens_in_all(every, steps, monke
     taught = UnifiedLessons.__new__(UnifiedLessons)
     taught.prompter, taught.batch_size, taught.rehearse_every = None, 2, every  # type: ignore[assignment]
     taught.order = SimpleNamespace(pick=lambda places: np.asarray(places))  # type: ignore[assignment]
-    taught.spoken = SimpleNamespace(batch=lambda numbers, prompter: numbers)  # type: ignore[assignment]
+    taught.augment, taught.seed = None, 0
+    taught.spoken = SimpleNamespace(batch=lambda numbers, *_: numbers)  # type: ignore[assignment]
     taught.said, taught.looking, taught.reading = Asked(), Asked(), Asked()  # type: ignore[assignment]
     hours = [taught.rows(step, slice(0, 2)) for step in range(5)]
     assert taught.looking.steps == taught.reading.steps == steps
