@@ -23,6 +23,7 @@ STRIDE = 4  # frames to a state of the encoder
 LONGEST = 30.0  # seconds
 # Batches that are drawn together and sorted by length: with one, nothing is sorted.
 POOL = 20
+FEW = 0.05  # of the transcripts may have characters that the alphabet lacks
 KEPT = 2**26  # samples of all clips that stay in memory: 70 minutes, 256 MB
 # What the order of batches and of rows adds to a key.
 BATCHES, ROWS = 1, 2
@@ -60,10 +61,11 @@ class SpeechBatches:
     """Batches of clips of like length; in a random order each comes once before any comes again.
 
     A batch depends on the seed and the step alone, however it is divided among processes: padding
-    goes to the longest clip of the whole batch. `encode` is the alphabet's; a transcript that it
-    refuses, or of which it leaves nothing, is a VermeilError that names the clip. Passed over and
-    counted in `dropped`: what cannot be read, clips over `longest` seconds, and clips too short for
-    what is said in them, for CTC needs a state for each character and one between equal ones.
+    goes to the longest clip of the whole batch. `encode` is the alphabet's. Passed over and
+    counted in `dropped`: what cannot be read, clips over `longest` seconds, clips too short for
+    what is said in them, for CTC needs a state for each character and one between equal ones, and
+    transcripts that `encode` refuses or of which it leaves nothing ("March 16, 1908"). More than a
+    few of those are another alphabet's: a VermeilError that names the clips.
     """
 
     def __init__(
@@ -148,7 +150,10 @@ class SpeechBatches:
                 self.dropped.drop(clip.id, "too short for its text")
             else:
                 known.append(one)
-        _check_texts(refused)
+        if len(refused) > FEW * (len(refused) + len(known)):
+            raise _of_another_alphabet(refused)
+        for clip, _ in refused:
+            self.dropped.drop(clip.id, "with characters that are not learned")
         return known
 
     def _shortest(self, known: Known) -> int:
@@ -233,15 +238,14 @@ def states(ids: Sequence[int]) -> int:
     return len(ids) + sum(a == b for a, b in pairwise(ids))
 
 
-def _check_texts(refused: list[tuple[Clip, VermeilError]]) -> None:
-    if refused:
-        names = ", ".join(clip.id for clip, _ in refused[:5]) + (", ..." if refused[5:] else "")
-        first = refused[0][1]
-        raise VermeilError(
-            f"of {len(refused)} clips the transcript cannot be learned ({names}); the first: "
-            f"{first.message}",
-            first.hint or "leave them out, or name the alphabet they are written in",
-        )
+def _of_another_alphabet(refused: list[tuple[Clip, VermeilError]]) -> VermeilError:
+    names = ", ".join(clip.id for clip, _ in refused[:5]) + (", ..." if refused[5:] else "")
+    first = refused[0][1]
+    return VermeilError(
+        f"of {len(refused)} clips the transcript cannot be learned ({names}); the first: "
+        f"{first.message}",
+        first.hint or "leave them out, or name the alphabet they are written in",
+    )
 
 
 def _name(clip: Clip) -> str:
