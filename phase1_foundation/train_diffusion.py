@@ -83,8 +83,8 @@ PRESETS = {
         "10 s", "noise: it only tests the way", DAY, seconds=10, memory_gb=1, disk_mb=5,
     ),
     "tiny": Preset(
-        DiffusionTrainConfig(steps=1150, batch_size=32, validate_every=200, sample_every=350),
-        "3.5 min", "small emoji-like pictures", DAY, seconds=210, memory_gb=2, disk_mb=80,
+        DiffusionTrainConfig(steps=1450, batch_size=32, validate_every=200, sample_every=350),
+        "4 min", "small emoji-like pictures", DAY, seconds=255, memory_gb=2, disk_mb=80,
     ),
     "small": Preset(
         DiffusionTrainConfig(

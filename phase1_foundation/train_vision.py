@@ -65,8 +65,8 @@ PRESETS = {
         "10 s", "noise: it only tests the way", DAY, seconds=10, memory_gb=1, disk_mb=5,
     ),
     "tiny": Preset(
-        VisionConfig(steps=850, validate_every=100, sample_every=500),
-        "1.5 min", "two thirds of the groups right", DAY, seconds=78, memory_gb=2, disk_mb=60,
+        VisionConfig(steps=1000, validate_every=100, sample_every=500),
+        "1.5 min", "two thirds of the groups right", DAY, seconds=90, memory_gb=2, disk_mb=60,
     ),
     "small": Preset(
         VisionConfig(

@@ -108,9 +108,9 @@ PRESETS = {
         "15 s", "noise: it only tests the way", DAY, seconds=15, memory_gb=1, disk_mb=5,
     ),
     "tiny": Preset(
-        TextToImageTrainConfig(steps=550, batch_size=32, validate_every=100, sample_every=200),
+        TextToImageTrainConfig(steps=700, batch_size=32, validate_every=100, sample_every=200),
         "3 min", "the right background, and often the thing", DAY,
-        seconds=165, memory_gb=2, disk_mb=100,
+        seconds=200, memory_gb=2, disk_mb=100,
     ),
     "small": Preset(
         TextToImageTrainConfig(
