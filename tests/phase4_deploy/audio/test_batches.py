@@ -190,7 +190,7 @@ def test_texts_of_another_alphabet_are_named():
 
 
 def test_a_few_texts_that_cannot_be_spelled_are_passed_over():
-    """CMU ARCTIC has "At sea, Monday, March 16, 1908": how a year is said is not for us to guess."""
+    """CMU ARCTIC has "At sea, Monday, March 16, 1908": how a year is said is a guess."""
     dated = Clip("dated", "3", CLIPS[0].source)
     stream = made(clips=[*CLIPS, *CLIPS, dated])
     assert str(stream.dropped) == "1 with characters that are not learned (dated)"
