@@ -9,6 +9,8 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
+from datetime import datetime
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -138,10 +140,22 @@ def summary(results: Sequence[Results]) -> str:
     else:
         comma = ", ".join([first, *map(_inside, others[:-1])])
         what = f"{comma} and {_inside(others[-1])}" if others else first
-    total = duration(sum(found.seconds for found in results))
-    processors = {found.hardware["gpu"] or cores_of(found.hardware) for found in results}
-    where = " and ".join(sorted(processors))
-    return f"{what}, trained from scratch in {total} on {where}."
+    most: dict[str, dict[str, Any]] = {}  # of each processor, what had most of its cores
+    for hardware in sorted((found.hardware for found in results), key=lambda had: had["cores"]):
+        most[hardware["gpu"] or hardware["cpu"]] = hardware
+    where = " and ".join(sorted(had["gpu"] or cores_of(had) for had in most.values()))
+    return f"{what}, trained from scratch in {duration(together(results))} on {where}."
+
+
+def together(results: Sequence[Results]) -> float:
+    """Seconds in which at least one of the runs was at work: they may have run side by side."""
+    ends = [datetime.fromisoformat(found.created).timestamp() for found in results]
+    spans = sorted((end - found.seconds, end) for end, found in zip(ends, results, strict=True))
+    total, until = 0.0, -inf
+    for begin, end in spans:
+        total += max(0.0, end - max(begin, until))
+        until = max(until, end)
+    return total
 
 
 def cores_of(hardware: dict[str, Any]) -> str:

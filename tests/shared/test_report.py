@@ -64,6 +64,21 @@ def test_the_summary_is_one_sentence():
     assert report.summary(many).endswith(" on 2 cores of AMD EPYC 9B14 and NVIDIA H200.")
 
 
+def test_steps_side_by_side_take_the_time_of_the_walk():
+    """Ten minutes and then, after a minute of nothing, two of five that share three: 17 in all."""
+    first, second, third = tokenizer(), tokenizer(), tokenizer()
+    ends = (10, 16, 18)  # minutes
+    for found, end, minutes in zip((first, second, third), ends, (10, 5, 5), strict=True):
+        found.created = (first.date.replace(hour=1, minute=end)).isoformat()
+        found.seconds = 60 * minutes
+    assert report.together([third, first, second]) == 17 * 60
+    one = {**HARDWARE, "cores": 1}
+    second.hardware = one
+    assert report.summary([first, second]).endswith("in 15 min 00 s on 2 cores of AMD EPYC 9B14.")
+    first.hardware = one
+    assert report.summary([first, second]).endswith("on 1 core of AMD EPYC 9B14.")
+
+
 def test_a_step_that_measured_nothing_still_has_a_page():
     empty = tokenizer()
     empty.rows, empty.exhibits, empty.data = [], [], []
@@ -87,7 +102,7 @@ def test_the_page_shows_everything(walked):
         for name in (*row.baselines, *row.ceilings, *(row.reference or {})):
             assert report.baseline_label(name) in words
     for said in (
-        "Tokenizer, language model and text to image, trained from scratch in 1 h 13 min",
+        "Tokenizer, language model and text to image, trained from scratch in 1 h 10 min",
         "Not walked yet: caption, vqa",
         "PPM, primed not measured",
         "No floor was measured for this number.",
