@@ -37,7 +37,7 @@ STEPS = {  # the curriculum in order: name -> the module that defines STEP
 }
 WALK = tuple(STEPS)  # `vermeil run`: steps whose tiny beats its floors
 COMMANDS = {  # name -> what it does, and how it is called
-    "run": ("walk every step that is not done yet", "run [smoke|tiny|small|base|large]"),
+    "run": ("walk every step that is not done yet", "run [smoke|tiny|small|base] [--jobs N]"),
     "train": ("make one step's artifact", "train STEP [PRESET] [--key value ...]"),
     "eval": ("measure an artifact again", "eval lm|diffusion|vision|caption|..."),
     "bench": ("time it beside its peers", "bench lm|diffusion|scaling|compress|..."),

@@ -43,6 +43,10 @@ def transcribe(arguments: list[str]) -> None:
         TranscribeCommand, arguments, command="vermeil transcribe", about=str(transcribe.__doc__)
     ).config
     recording = existing(config.recording, "which recording?", "vermeil transcribe FILE.wav")
+    if config.phrases and config.lm:
+        raise VermeilError(
+            "told the phrases, it asks no language model", "take --phrases or --lm, not both"
+        )
     from phase4_deploy.speech.transcribe import Transcriber
     from shared import hardware
     from shared.artifact import find

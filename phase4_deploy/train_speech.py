@@ -25,7 +25,7 @@ class SpeechConfig(TrainConfig):
     chunk: int = option(0, "states of 40 ms that a stream gives at once; 0 sees whole clips", low=0)
     left: int = option(0, "states before the chunk that it may see", low=0)
     augment: Literal["", "mask", "voices", "speed", "strong"] = option(
-        "mask", "how clips are changed: masks; and other throats; or speed; or all, and noise"
+        "mask", "masks; voices: masks, other throats; speed: masks, speed; strong: all, noise"
     )
     longest: float = option(12.0, "seconds of the longest clip to learn from", low=0.5)
     optimizer: Literal["adamw", "muon"] = option("muon", "muon: for hidden matrices")
@@ -107,7 +107,7 @@ def main(run: Run, engine=None):
         Augmentation(config.augment) if config.augment else None, longest=config.longest,
     )  # fmt: skip
     if train.dropped.counts:
-        print(f"passed over: {train.dropped}", file=sys.stderr)
+        print(f"speech: passed over: {train.dropped}", file=sys.stderr)
     validation = held_out(speech, config.validation_clips, config.batch_size)
     samples = SamplesInTraining(model, validation[0], run.folder)
     history = fit(

@@ -33,7 +33,7 @@ class UnifiedTrainConfig(TrainConfig):
     captions: int = option(1, "captions of a picture that are rehearsed", low=0)
     questions: int = option(3, "typed questions of a picture that are rehearsed", low=0)
     rehearsal: bool = option(True, "rehearse what phases 1 and 2 taught")
-    rehearse_every: int = option(1, "steps from one rehearsal to the next", low=1)
+    rehearse_every: int = option(1, "steps from one such rehearsal to the next", low=1)
     augment: Literal["", "mask", "voices", "speed", "strong"] = option(
         "mask", "how clips are changed"
     )

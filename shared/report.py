@@ -148,7 +148,10 @@ def summary(results: Sequence[Results]) -> str:
 
 
 def together(results: Sequence[Results]) -> float:
-    """Seconds in which at least one of the runs was at work: they may have run side by side."""
+    """Seconds in which at least one of the runs was at work: they may have run side by side.
+
+    A run that was cut and resumed counts as if in one piece.
+    """
     ends = [datetime.fromisoformat(found.created).timestamp() for found in results]
     spans = sorted((end - found.seconds, end) for end, found in zip(ends, results, strict=True))
     total, until = 0.0, -inf

@@ -20,8 +20,8 @@ USAGE = """usage: vermeil run [PRESET] [--jobs N] [--dry-run]
 
 Walks the whole curriculum with one preset (default tiny). What is done and valid is skipped, what
 was cut is resumed. --jobs N makes up to N steps at a time that do not need each other, each on its
-share of the cores (default: 2, and 1 where there is one core or a GPU). --dry-run shows steps,
-expected time, memory and disk, and does nothing.
+share of the cores (default: 2 on Linux, and 1 where there is one core or a GPU). --dry-run shows
+steps, expected time, memory and disk, and does nothing.
 
 presets: smoke (seconds a step), tiny (minutes on 2 cores), small (hours), base (one large GPU),
 large (many GPUs)"""
@@ -56,13 +56,8 @@ def _options(arguments: Sequence[str]) -> Options:
     for word in words:
         if word in ("--dry-run", "--dry_run"):
             found = replace(found, dry_run=True)
-        elif word == "--jobs":
-            number = next(words, "")
-            if not number.isdecimal() or not 1 <= int(number) <= cores():
-                raise VermeilError(
-                    f"--jobs takes a number from 1 to {cores()}, the cores here, not '{number}'"
-                )
-            found = replace(found, jobs=int(number))
+        elif word.partition("=")[0] == "--jobs":
+            found = replace(found, jobs=_jobs(word.partition("=")[2] or next(words, "")))
         elif word.startswith("-"):
             hint = "a step takes keys: vermeil train STEP " + word
             raise VermeilError(f"run takes a preset, --jobs and --dry-run, not '{word}'", hint)
@@ -71,6 +66,19 @@ def _options(arguments: Sequence[str]) -> Options:
         else:
             found, presets = replace(found, preset=word), 1
     return found
+
+
+def _jobs(asked: str) -> int:
+    if not asked.isdecimal() or not 1 <= int(asked) <= cores():
+        raise VermeilError(
+            f"--jobs takes a number from 1 to {cores()}, the cores here, not '{asked}'",
+            "vermeil run --jobs 1: one after the other",
+        )
+    if int(asked) > 1 and not hasattr(os, "sched_setaffinity"):
+        raise VermeilError(
+            "this system cannot give steps cores of their own", "vermeil run --jobs 1"
+        )
+    return int(asked)
 
 
 def plan(steps: Sequence[Step], choices: Sequence[Choice], jobs: int = 0) -> str:
@@ -97,8 +105,8 @@ def plan(steps: Sequence[Step], choices: Sequence[Choice], jobs: int = 0) -> str
     lines.append(
         f"\nin all {expected(open_presets)}, {memory:.1f} GB of memory, {disk:.0f} MB of disk"
     )
-    if jobs > 1:
-        lines.append(f"one after the other; {jobs} at a time, as here, save about a fifth")
+    if jobs == 2 and len(open_presets) > 1:
+        lines.append("one after the other; two at a time on two cores save about a fifth")
     return "\n".join([*lines, where])
 
 
@@ -185,16 +193,18 @@ def side_by_side(
         found[step.name] = told.ends(step, folder)
         lanes.end(step.name)
 
+    looked_at: set[str] = set()
     with family(told.board) as own:
         while len(found) < len(steps):
+            for step in steps:  # what was done before takes no core
+                if step.name not in looked_at and lanes.ready(step):
+                    looked_at.add(step.name)
+                    if artifact := finished(step, by_name[step.name]):
+                        ended(step, artifact.folder)
             for step, share in lanes.begin():
-                artifact = finished(step, by_name[step.name])
-                if artifact:
-                    ended(step, artifact.folder)
-                else:
-                    told.begins(step, presets[step.name], shared=len(share) < len(lanes.cores))
-                    own.begin(step, by_name[step.name], share)
-            for step, folder in own.made():
+                told.begins(step, presets[step.name], shared=len(share) < len(lanes.cores))
+                own.begin(step, by_name[step.name], share)
+            for step, folder in own.listen():
                 ended(step, folder)
     return found
 

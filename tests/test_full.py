@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 def test_the_tiny_walk_is_quick_and_beats_its_floors(tmp_path):
     environment = os.environ | {"VERMEIL_HOME": str(tmp_path)}
     words = [sys.executable, "-m", "vermeil", "run", "tiny"]
-    start = time.monotonic()
+    load, start = os.getloadavg()[1], time.monotonic()  # of others: the walk makes its own
     done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True)
     seconds = time.monotonic() - start
     assert done.returncode == 0, done.stderr[-2000:]
@@ -30,8 +30,8 @@ def test_the_tiny_walk_is_quick_and_beats_its_floors(tmp_path):
     [kid] = [row for row in report["rows"] if row["metric"] == "kid_efficientnet_lite0"]
     for floor in ("pca_gaussian", "blurred", "init"):
         assert 2 * kid["high"] < kid["baselines"][floor]
-    print(f"vermeil run tiny: {seconds:.0f} s, load {os.getloadavg()[0]:.1f}")
-    assert seconds < 1800 or os.getloadavg()[0] > 2.5, f"{seconds:.0f} s on a quiet machine"
+    print(f"vermeil run tiny: {seconds:.0f} s, load before it {load:.1f}")
+    assert seconds < 1800 or load > 0.5, f"{seconds:.0f} s on a quiet machine"
 
 
 @pytest.mark.full

@@ -111,8 +111,7 @@ class Augmentation:
         """By a longer or shorter throat, with some bands and some stretches of time at 0, which is
         about the mean; a copy."""
         recipe, (frames, bands) = self.recipe, mels.shape
-        share = np.random.default_rng((*key, WARP)).uniform(-recipe.warp, recipe.warp)
-        mels = warped(mels, 1 + share) if recipe.warp else mels.clone()
+        mels = self.throat(key, mels)
         random = np.random.default_rng((*key, MASK))
         widest = min(recipe.frames, int(recipe.time_share * frames))
         for _ in range(recipe.band_masks):
@@ -120,6 +119,13 @@ class Augmentation:
         for _ in range(recipe.time_masks):
             mels[_span(random, frames, widest)] = 0
         return mels
+
+    def throat(self, key: Key, mels: Float[Tensor, "t m"]) -> Float[Tensor, "t m"]:
+        """By a longer or shorter throat, and nothing hidden; a copy."""
+        most = self.recipe.warp
+        if not most:
+            return mels.clone()
+        return warped(mels, 1 + np.random.default_rng((*key, WARP)).uniform(-most, most))
 
     def _noisy(self, random: np.random.Generator, wave: Tensor, others: Recordings) -> Tensor:
         kind = NOISES[random.integers(len(NOISES) if len(others) else len(NOISES) - 1)]

@@ -20,6 +20,7 @@ from data.embedded_speech import EmbeddedSpeech
 from data.speech import Clip, SpeechData
 from phase4_deploy.audio.decode import RATE, read
 from phase4_deploy.speech import plots
+from phase4_deploy.speech.alphabet import Alphabet
 from phase4_deploy.speech.comparators import Pocketsphinx, WhisperTiny, whisper_folder
 from phase4_deploy.speech.ctc import align
 from phase4_deploy.speech.encoder import SpeechRecogniser
@@ -83,7 +84,7 @@ def measure(
         fair = part.method != "recognisers"
         floors, above = recognisers() if fair else ({}, {})
         rows += error_rows(part, texts, {"random_init": untrained} | floors, above, way, common)
-        if fair and closed(part.texts):
+        if fair and closed(part.texts, model.alphabet):
             rows += closed_rows(part, model, untrained.model, common)
         by_kind += kinds(part, texts, known)
         shown += heard(transcriber, part, texts)
@@ -130,16 +131,21 @@ def recognisers(phrases: Sequence[str] | None = None) -> tuple[dict[str, Hear], 
     """
     floors: dict[str, Hear] = {}
     above: dict[str, Hear] = {}
-    with contextlib.suppress(VermeilError):  # not installed: the row says None
+    # Not installed, or none of the phrases is in its dictionary: the row says None.
+    with contextlib.suppress(VermeilError):
         floors["pocketsphinx"] = Pocketsphinx(phrases)
     if (whisper_folder() / "source.json").exists():
         above["whisper_tiny"] = WhisperTiny(phrases, threads=hardware.cores())
     return floors, above
 
 
-def closed(texts: Sequence[str]) -> bool:
-    """Whether these are a closed vocabulary: few, and short."""
-    return len(set(texts)) <= CLOSED and max(len(text.split()) for text in texts) <= SHORT
+def closed(texts: Sequence[str], alphabet: Alphabet) -> bool:
+    """Whether these are a closed vocabulary that ours can be told: few, short, in its letters."""
+    if len(set(texts)) > CLOSED or any(len(text.split()) > SHORT for text in texts):
+        return False
+    with contextlib.suppress(VermeilError):
+        return all(alphabet.spell(text) for text in texts)
+    return False
 
 
 def closed_rows(

@@ -1,5 +1,6 @@
 """The two parents put together and trained: once with rehearsal, once without."""
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,8 @@ class Join:
         model = UnifiedModel(with_ear(self.looker.config, self.listener.config, config.stack))
         objective = Answers(model, config, self.prompter)
         train = UnifiedLessons(self.pictures, self.speech, self.windows, self.prompter, config)
+        if config.rehearsal and train.said.dropped.counts:  # the twin hears the same
+            print(f"{name}: passed over: {train.said.dropped}", file=sys.stderr)
         validation = held_out(self.pictures, self.speech, self.prompter, config)
         hours = [train.rows(step, slice(None)) for step in range(FITTED)]
         sounds = [part.sound for hour in hours for part in (hour.asked, hour.said)]

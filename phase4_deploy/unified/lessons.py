@@ -142,9 +142,9 @@ class UnifiedLessons:
         sound, now = self.said.rows(step, rows), step % self.rehearse_every == 0
         asked = self.order.pick(places).tolist()
 
-        def changed(row: int, mels: Tensor) -> Tensor:
+        def changed(row: int, mels: Tensor) -> Tensor:  # a mask could hide the one word that counts
             key = (self.seed, int(places[row]), ASKED)
-            return self.augment.mels(key, mels) if self.augment else mels
+            return self.augment.throat(key, mels) if self.augment else mels
 
         return Hour(
             self.spoken.batch(asked, self.prompter, changed),

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-DENSE = 8  # possible keys for each that is there, up to which a table beats sorting: 5 bytes a key
+DENSE = 8  # possible keys for each symbol of the text, up to which a table beats sorting
 UNSEEN = -1  # as an index it picks the last entry, where a level keeps what holds for the unseen
 NO_KEY = np.iinfo(np.int64).max
 FALLBACK_DISCOUNTS = np.array([0.0, 0.5, 1.0, 1.5])
@@ -161,7 +161,7 @@ def _ranked(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return np.unique(keys, return_inverse=True)
     there = np.zeros(largest + 1, bool)
     there[keys] = True
-    return np.flatnonzero(there), (np.cumsum(there, dtype=np.int32) - 1)[keys]
+    return np.flatnonzero(there), np.cumsum(there, dtype=np.int32)[keys] - 1
 
 
 def _left_neighbours(ids: np.ndarray, n: int, longer_ids: np.ndarray, n_longer: int) -> np.ndarray:

@@ -30,6 +30,12 @@ def test_without_a_model_the_command_that_makes_it_is_named(tmp_path):
     assert "speech" in error.message and "vermeil train speech" in error.hint
 
 
+def test_phrases_and_a_language_model_exclude_each_other(tmp_path):
+    soundfile.write(tmp_path / "a.wav", np.zeros(100), 16_000)
+    error = refused(commands.transcribe, tmp_path / "a.wav", "--phrases", "yes,no", "--lm", "lm")
+    assert error.hint == "take --phrases or --lm, not both"
+
+
 def test_a_language_model_can_have_a_say(tmp_path):
     assert commands.scorer("") is None
     with pytest.raises(VermeilError, match="lm"):

@@ -20,6 +20,7 @@ from shared.side_by_side import Board, Lanes, family, urgency
 from shared.step import Inputs, Step
 
 ROOT = Path(__file__).resolve().parents[2]
+CORE = min(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
 
 
 def step(name: str, *needs: str, alone: bool = False) -> Step:
@@ -72,6 +73,19 @@ def test_the_freed_share_is_taken_again():
     assert begun(of) == {"text": (3,)}
 
 
+def test_no_core_is_left_over():
+    of = lanes(cores=(0, 1, 2))
+    assert begun(of) == {"words": (0,), "pictures": (1, 2)}
+
+
+def test_what_was_made_before_takes_no_core():
+    of = lanes()
+    assert [each.name for each in STEPS if of.ready(each)] == ["words", "pictures"]
+    of.end("words")
+    of.end("pictures")
+    assert begun(of) == {"text": (0, 1, 2, 3)}
+
+
 def test_of_several_the_longest_chain_goes_first():
     many = [step("short"), step("long"), step("middle"), step("after", "middle")]
     of = Lanes(many, {"short": 1, "long": 4, "middle": 2, "after": 3}, 2, (0, 1))
@@ -87,7 +101,7 @@ def test_one_that_wants_to_be_alone_goes_first_where_all_wait_for_it():
     assert begun(of) == {"after": (0,), "other": (1,)}
 
 
-def test_the_first_walk_of_all_presets_ends():
+def test_in_every_order_of_endings_all_steps_are_made():
     """Whatever ends first, every step is made once, and never before what it needs."""
     from vermeil import STEPS as NAMES
     from vermeil import step as imported
@@ -161,7 +175,7 @@ def made(tmp_path, monkeypatch) -> Made:
 def wait_for(made: Made, own, seconds: float = 60.0) -> list[tuple[str, Path]]:
     found, end = [], time.monotonic() + seconds
     while own.members and time.monotonic() < end:
-        found += [(step.name, folder) for step, folder in own.made()]
+        found += [(step.name, folder) for step, folder in own.listen()]
     return found
 
 
@@ -169,7 +183,9 @@ def test_a_step_has_its_cores_and_its_words_come_back(made, capsys, home):
     core = max(os.sched_getaffinity(0))
     body = (
         "print('passed over: 3', file=sys.stderr)\n"
-        "    found = [sorted(os.sched_getaffinity(0)), torch.get_num_threads()]\n"
+        "    import threadpoolctl\n"
+        "    pools = [pool['num_threads'] for pool in threadpoolctl.threadpool_info()]\n"
+        "    found = [sorted(os.sched_getaffinity(0)), torch.get_num_threads(), max(pools)]\n"
         "    (run.folder / 'found.json').write_text(json.dumps(found))"
     )
     with family(Board()) as own:
@@ -177,7 +193,7 @@ def test_a_step_has_its_cores_and_its_words_come_back(made, capsys, home):
         [(name, folder)] = wait_for(made, own)
     assert name == "seen"
     assert folder.is_relative_to(home)
-    assert (folder / "found.json").read_text() == f"[[{core}], 1]"
+    assert (folder / "found.json").read_text() == f"[[{core}], 1, 1]"
     assert "passed over: 3" in capsys.readouterr().err
 
 
@@ -187,12 +203,70 @@ def test_where_one_fails_the_others_save_and_its_sentence_is_told(made, capsys, 
         "    raise VermeilError('the picture 3.png is broken', 'take it away')"
     )
     with pytest.raises(VermeilError, match="the picture 3") as error, family(Board()) as own:
-        own.begin(*made.step("waits", WAITS), (0,))
-        own.begin(*made.step("fails", fails), (0,))
+        own.begin(*made.step("waits", WAITS), (CORE,))
+        own.begin(*made.step("fails", fails), (CORE,))
         wait_for(made, own)
     assert error.value.hint == "take it away"
     assert "waiting stopped, saved" in capsys.readouterr().err
     assert not own.members
+
+
+CLEANS = """
+    (run.folder / "began").touch()
+    try:
+        time.sleep(60)
+    finally:
+        time.sleep(0.3)
+        (run.folder / "cleaned").touch()
+"""
+
+
+def test_what_a_step_has_to_clean_up_it_cleans_up(made, home):
+    """Also where a terminal's Ctrl-C comes first, and the walk's own SIGTERM into the midst."""
+    with pytest.raises(Stopped), family(Board()) as own:
+        own.begin(*made.step("cleans", CLEANS), (CORE,))
+        while not list(home.glob("runs/cleans/*/began")):
+            time.sleep(0.01)
+        [(_, process)] = own.members.values()
+        os.kill(process.pid, signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+        wait_for(made, own)
+    assert list(home.glob("runs/cleans/*/cleaned"))
+
+
+def test_a_signal_while_a_step_begins_waits_until_it_has(made, home):
+    """It would be one that nobody watches."""
+    with pytest.raises(Stopped), family(Board()) as own:
+        start = own.context.Process.start
+
+        def interrupted(process):
+            os.kill(os.getpid(), signal.SIGINT)
+            start(process)
+
+        own.context.Process.start = interrupted
+        try:
+            own.begin(*made.step("waits", WAITS), (CORE,))
+        finally:
+            own.context.Process.start = start
+        assert len(own.members) == 1
+        wait_for(made, own)
+    assert not own.members
+
+
+GRANDCHILD = """
+    if os.fork() == 0:
+        time.sleep(20)
+        os._exit(0)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_child_of_its_own_does_not_hide_that_a_step_was_killed(made):
+    start = time.monotonic()
+    with pytest.raises(VermeilError, match=r"of parent ended .*code -9"), family(Board()) as own:
+        own.begin(*made.step("parent", GRANDCHILD), (CORE,))
+        wait_for(made, own)
+    assert time.monotonic() - start < 15
 
 
 def test_a_process_that_is_killed_is_named(made, capsys):
@@ -200,28 +274,28 @@ def test_a_process_that_is_killed_is_named(made, capsys):
         pytest.raises(VermeilError, match=r"of dies ended .*code -9") as error,
         family(Board()) as own,
     ):
-        own.begin(*made.step("dies", "os.kill(os.getpid(), signal.SIGKILL)"), (0,))
+        own.begin(*made.step("dies", "os.kill(os.getpid(), signal.SIGKILL)"), (CORE,))
         wait_for(made, own)
     assert "--jobs 1" in error.value.hint
 
 
 def test_an_error_of_ours_shows_its_traceback(made, capsys):
     with pytest.raises(VermeilError, match="the process of wrong ended"), family(Board()) as own:
-        own.begin(*made.step("wrong", "[][3]"), (0,))
+        own.begin(*made.step("wrong", "[][3]"), (CORE,))
         wait_for(made, own)
     assert "IndexError: list index out of range" in capsys.readouterr().err
 
 
 def test_a_missing_package_is_told_as_everywhere(made):
     with pytest.raises(ModuleNotFoundError) as error, family(Board()) as own:
-        own.begin(*made.step("lacks", "import no_such_package"), (0,))
+        own.begin(*made.step("lacks", "import no_such_package"), (CORE,))
         wait_for(made, own)
     assert error.value.name == "no_such_package"
 
 
 def test_a_signal_to_the_walk_reaches_its_steps(made, capsys, home):
     with pytest.raises(Stopped) as error, family(Board()) as own:
-        own.begin(*made.step("waits", WAITS), (0,))
+        own.begin(*made.step("waits", WAITS), (CORE,))
         while not list(home.glob("runs/waits/*/began")):
             time.sleep(0.01)
         os.kill(os.getpid(), signal.SIGTERM)
@@ -249,7 +323,8 @@ def test_a_terminal_shows_how_far_all_are_in_one_line(monkeypatch):
     board.say("vision", "\r\x1b[Kvision 3/9 " + "x" * 40)
     shown = terminal.getvalue().split("\r\x1b[K")
     assert shown == [
-        "", "lm 1/9", "lm 1/9 | vision 2/9", "[1/14] done\n", "lm 1/9 | vision 2/9",
+        "", "lm 1/9", "lm 1/9 | vision 2/9", "[1/14] done\n", "lm 1/9 | vision 2/9", "",
+        "vision 2/9",
         ("vision 3/9 " + "x" * 40)[:29],
     ]  # fmt: skip
 
@@ -260,11 +335,12 @@ def test_ctrl_c_ends_the_walk_and_all_of_it(tmp_path):
     process = subprocess.Popen(
         [sys.executable, "-m", "vermeil", "run", "smoke", "--jobs", "2"],
         cwd=ROOT, env=environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        start_new_session=True,
     )  # fmt: skip
     while not list(tmp_path.glob("runs/vision/*/owner.json")):
         assert process.poll() is None
         time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "the walk was stopped\n  -> the same command goes on" in said

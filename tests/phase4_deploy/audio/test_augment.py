@@ -113,6 +113,18 @@ def test_a_warp_moves_a_tone_to_where_a_higher_one_is(hertz, factor):
     assert moved == pytest.approx(expected, abs=0.75)
 
 
+def test_a_recipe_with_throats_moves_a_voice_up_and_down(monkeypatch):
+    tone = LogMel()(0.3 * torch.sin(2 * torch.pi * 2000 * torch.arange(RATE) / RATE))
+
+    def loudest(change: Augmentation) -> list[float]:
+        moved = (change.mels((0, place), tone).mean(0).argmax() for place in range(40))
+        return [float(augment.hertz_of(band, 80)) for band in moved]
+
+    found = loudest(only(monkeypatch, warp=0.15))
+    assert 1650 < min(found) < 1850 and 2150 < max(found) < 2400
+    assert len(set(loudest(only(monkeypatch, warp=0.0)))) == 1
+
+
 def test_bands_have_the_frequencies_of_their_filters():
     """Each filter of the spectrum is a triangle; its middle is where torchaudio puts it."""
     filters = LogMel()._spectrum.mel_scale.fb  # (201, 80)

@@ -5,6 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from shared.metrics import ngram
 from shared.metrics.ngram import KneserNey, Unigram
 
 ADDRESS = [  # Lincoln at Gettysburg, 1863: one sequence a paragraph
@@ -188,3 +189,16 @@ def test_wrong_orders_and_foreign_symbols_are_refused():
         KneserNey.fit([np.array([0])], 0, 4)
     with pytest.raises(ValueError, match="vocabulary of 4"):
         KneserNey.fit([np.array([0, 1])], 2, 4).log_prob(np.array([9]))
+
+
+@pytest.mark.parametrize("dense", [0, 10**6])
+def test_keys_are_ranked_alike_by_table_and_by_sorting(dense, monkeypatch):
+    monkeypatch.setattr(ngram, "DENSE", dense)
+    for largest in (1, 9, 5000):
+        keys = np.random.default_rng(largest).integers(largest, size=300)
+        expected, ranks = np.unique(keys, return_inverse=True)
+        found, own = ngram._ranked(keys)
+        np.testing.assert_array_equal(found, expected)
+        np.testing.assert_array_equal(own, ranks)
+    found, own = ngram._ranked(np.empty(0, np.int64))
+    assert not len(found) and not len(own)
