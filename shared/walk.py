@@ -86,7 +86,7 @@ def plan(steps: Sequence[Step], choices: Sequence[Choice], jobs: int = 0) -> str
     lines = [
         f"{'step':<14}{'state':<8}{'time':<24}{'memory':>8}{'disk':>9}  expected result",
     ]
-    open_presets = []
+    open_steps: list[tuple[Step, Preset]] = []
     for step, choice in zip(steps, choices, strict=True):
         preset = step.presets[choice.preset]
         done = finished(step, choice) is not None
@@ -94,18 +94,19 @@ def plan(steps: Sequence[Step], choices: Sequence[Choice], jobs: int = 0) -> str
             f"{step.name:<14}{'done' if done else 'to do':<8}{preset.time:<24}"
             f"{preset.memory_gb:>5.1f} GB{preset.disk_mb:>6.0f} MB  {preset.expect}"
         )
-        open_presets += [] if done else [preset]
+        open_steps += [] if done else [(step, preset)]
     free = shutil.disk_usage(home()).free / 2**20
     where = f"here: {cpu_name()}, {cores()} cores, {free:,.0f} MB of disk free, home {home()}"
-    if not open_presets:
+    if not open_steps:
         return "\n".join([*lines, "\nnothing to do: all is done", where])
     jobs = jobs or jobs_here()
-    memory = sum(sorted(preset.memory_gb for preset in open_presets)[-jobs:])
-    disk = sum(preset.disk_mb for preset in open_presets)
-    lines.append(
-        f"\nin all {expected(open_presets)}, {memory:.1f} GB of memory, {disk:.0f} MB of disk"
-    )
-    if jobs == 2 and len(open_presets) > 1:
+    alone = [preset.memory_gb for step, preset in open_steps if step.alone]
+    beside = sorted(preset.memory_gb for step, preset in open_steps if not step.alone)
+    memory = max(sum(beside[-jobs:]), *alone, 0.0)
+    disk = sum(preset.disk_mb for _, preset in open_steps)
+    time_left = expected([preset for _, preset in open_steps])
+    lines.append(f"\nin all {time_left}, {memory:.1f} GB of memory, {disk:.0f} MB of disk")
+    if jobs == 2 and len(open_steps) > 1:
         lines.append("one after the other; two at a time on two cores save about a fifth")
     return "\n".join([*lines, where])
 
