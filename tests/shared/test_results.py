@@ -20,6 +20,7 @@ from shared.results import (
     table,
     texts,
 )
+from tests.shared.made_up_results import HARDWARE
 
 
 def row(**changes) -> Row:
@@ -48,15 +49,7 @@ def results(**changes) -> Results:
         "title": "Language model",
         "artifact": "phase1/lm@tiny-1a2b3c4d",
         "seconds": 171.0,
-        "hardware": {
-            "cpu": "a processor",
-            "cores": 2,
-            "threads": 2,
-            "gpu": None,
-            "dtype": "bf16",
-            "torch": "2.14.1",
-            "load": 1.2,
-        },
+        "hardware": HARDWARE,
         "parents": [{"id": "phase1/tokenizer@tiny-77aa01ce", "sha256": "ab" * 32}],
         "data": [{"name": "text", "version": "1", "sha256": "cd" * 32, "licence": "CC0-1.0"}],
         "verdict": {"normal": True, "text": "inside the band"},
