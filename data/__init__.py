@@ -47,6 +47,7 @@ SPEECH = {
     "embedded_speech": "data.embedded_speech:EmbeddedSpeech",
     "spoken_words": "data.spoken:SpokenWords",
     "spoken_questions": "data.spoken:SpokenQuestions",
+    "spoken_prose": "data.spoken:SpokenProse",
     "tuxpaint_speech": "data.tuxpaint_speech:TuxPaintSpeech",
 }
 # Name -> "module:class"; the class is called with the place of what it reads.

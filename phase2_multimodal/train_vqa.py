@@ -6,7 +6,7 @@ what it gets right needed no picture.
 """
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from shared.config import Choice, Preset, option
@@ -127,7 +127,8 @@ def main(run: Run, engine=None):
     history = fit(
         objective, train, held_out, folder=run.folder, name="vqa", sample=samples, **common
     )
-    twin = blind.trained(parent, config, prompter, train, held_out, run.folder, **common)
+    alike = replace(config, precision=history.precision)
+    twin = blind.trained(parent, alike, prompter, train, held_out, run.folder, **common)
     measured = evaluate_answers.measure(
         Speaker(model.eval(), prompter), Speaker(twin, prompter), pictures, config,
         artifact=run.id, preset=run.choice.preset,

@@ -6,11 +6,14 @@ unified model takes its encoder over.
 
 import sys
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from shared.config import Choice, Preset, option
 from shared.step import Inputs, Run, Step
 from shared.train_config import TrainConfig
+
+if TYPE_CHECKING:
+    from data.speech import SpeechData
 
 
 @dataclass(frozen=True)
@@ -18,6 +21,10 @@ class SpeechConfig(TrainConfig):
     """What it hears, what it is made of and how it learns."""
 
     data: str = option("curriculum_speech", "a data set of speech, or READER@PLACE")
+    first: str = option("", "speech to begin with where there is little, e.g. spoken_prose")
+    handover: float = option(
+        0.7, "share of the steps over which it gives way to data", low=0, high=1
+    )
     dim: int = option(144, "width", low=4)
     layers: int = option(4, "blocks", low=1)
     heads: int = option(3, "attention heads", low=1)
@@ -74,16 +81,17 @@ PRESETS = {
 
 
 def inputs(choice: Choice[SpeechConfig]) -> Inputs:
-    """The recordings alone."""
+    """The recordings, and what it begins with."""
     import data
 
-    return Inputs(data=(data.load_speech(choice.config.data),))
+    names = (choice.config.data, choice.config.first)
+    return Inputs(data=tuple(data.load_speech(name) for name in names if name))
 
 
 def main(run: Run, engine=None):
     """Train, measure beside other recognisers, publish."""
     from phase4_deploy.audio.augment import Augmentation
-    from phase4_deploy.audio.batches import SpeechBatches
+    from phase4_deploy.audio.batches import Handover, SpeechBatches
     from phase4_deploy.speech import evaluate
     from phase4_deploy.speech.encoder import (
         SpeechEncoderConfig,
@@ -95,19 +103,27 @@ def main(run: Run, engine=None):
     from shared import hardware, reference
     from shared.training import fit, seed_everything
 
-    config, (speech,) = run.config, run.inputs.data
+    config, (speech, *before) = run.config, run.inputs.data
     seed_everything(config.seed)
     shape = SpeechEncoderConfig(
         config.dim, config.layers, config.heads, config.mlp_dim, chunk=config.chunk,
         left=config.left,
     )  # fmt: skip
     model = SpeechRecogniser(SpeechRecogniserConfig(shape))
-    train = SpeechBatches(
-        speech.clips("train"), model.alphabet.encode, config.batch_size, config.seed,
-        Augmentation(config.augment) if config.augment else None, longest=config.longest,
-    )  # fmt: skip
-    if train.dropped.counts:
-        print(f"speech: passed over: {train.dropped}", file=sys.stderr)
+
+    def batches(of: "SpeechData") -> SpeechBatches:
+        found = SpeechBatches(
+            of.clips("train"), model.alphabet.encode, config.batch_size, config.seed,
+            Augmentation(config.augment) if config.augment else None, longest=config.longest,
+        )  # fmt: skip
+        if found.dropped.counts:
+            print(f"speech: passed over: {found.dropped}", file=sys.stderr)
+        return found
+
+    own = train = batches(speech)
+    if before:
+        steps = round(config.handover * config.steps)
+        train = Handover(batches(before[0]), own, steps, config.seed)
     validation = held_out(speech, config.validation_clips, config.batch_size)
     samples = SamplesInTraining(model, validation[0], run.folder)
     history = fit(
@@ -135,8 +151,10 @@ def main(run: Run, engine=None):
     size = sum(parameter.numel() for parameter in model.parameters())
     about = (
         f"A recogniser of {size / 1e6:.2f} M parameters that writes English letters, trained on "
-        f"{train.seconds / 60:.0f} minutes of {speech.name}."
+        f"{own.seconds / 60:.0f} minutes of {speech.name}."
     )
+    if before:
+        about += f" It heard {before[0].name} first."
     return run.publish(model.save_pretrained, found, about=about)
 
 

@@ -145,7 +145,9 @@ def main(run: Run, engine=None):
 
     without = None
     if config.twin_steps:
-        fast = replace(config, rehearsal=False, steps=config.twin_steps)
+        fast = replace(
+            config, rehearsal=False, steps=config.twin_steps, precision=history.precision
+        )
         without = abilities(join.trained(fast, run.folder / "twin", "without rehearsal", engine)[0])
     kept, cost = evaluate.forgetting_rows(
         abilities(looker), abilities(model), without,

@@ -257,6 +257,7 @@ BASELINES = {
     "not_fitted": ("not fitted", "the drawer told other states than it learned to hear"),
     "its_own_reader": ("its own reader", "the drawer as phase 2 left it"),
     "its_ctc_letters": ("its own letters", "what its speech encoder writes by itself"),
+    "language_model_alone": ("language model alone", "what it writes without its own letters"),
     "whisper_tiny": ("Whisper tiny", "a large team's recogniser on the same clips"),
 }
 

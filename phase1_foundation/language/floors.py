@@ -61,17 +61,17 @@ def _measure(
     texts = [joined(split) for split in splits.values()]
     tasks: dict[str, Callable[[], list[float]]] = {
         "byte_5gram": lambda: ngram(lambda rows: KneserNey.fit(rows, 5, 256), as_bytes),
-        "xz_primed": lambda: [xz_bits_per_byte(texts[0], primer)],  # of the first split: it is slow
-        "ppm_primed": lambda: [ppm_bits_per_byte(text, primer) for text in texts],
+        "xz_primed": lambda: xz_bits_per_byte(texts, primer),
+        "ppm_primed": lambda: ppm_bits_per_byte(texts, primer),
         "token_5gram": lambda: ngram(token_5gram, as_tokens),
         "unigram": lambda: ngram(lambda r: Unigram.fit(r, tokenizer.vocab_size), as_tokens),
-        "xz": lambda: [xz_bits_per_byte(text) for text in texts],
+        "xz": lambda: xz_bits_per_byte(texts),
     }
     with ThreadPoolExecutor(cores()) as pool:
         running = {name: pool.submit(task) for name, task in tasks.items()}
         values = {name: done.result() for name, done in running.items()}
     return {
-        split: {name: found[row] for name, found in values.items() if row < len(found)}
+        split: {name: found[row] for name, found in values.items()}
         for row, split in enumerate(splits)
     }
 

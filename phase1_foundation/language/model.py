@@ -71,6 +71,12 @@ class LanguageModel(nn.Module, Pretrained):
         """Logits of the token after each one; keywords as in `hidden_states`."""
         return self.head(self.hidden_states(self.embed(tokens), **kwargs))
 
+    def logits_at(
+        self, tokens: Int[Tensor, "b t"], where: Bool[Tensor, "b t"]
+    ) -> Float[Tensor, "n vocab"]:
+        """Logits of the token after those that are marked, row by row."""
+        return self.head(self.hidden_states(self.embed(tokens))[where])
+
     def hidden_states(
         self,
         x: Float[Tensor, "b t c"],

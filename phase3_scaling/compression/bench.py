@@ -27,14 +27,16 @@ class BenchConfig:
 
 
 def bench(arguments: list[str]) -> None:
-    """Size, latency, throughput and quality of every variant of every model, in turns."""
+    """Size, peak memory, latency, throughput and quality of every variant, in turns."""
     config = parse(BenchConfig, arguments, command="vermeil bench", about=str(bench.__doc__)).config
     hardware.set_threads(config.threads)
     print(f"{hardware.cpu_name()}, {conditions()}\n")
     variants = {name: quantize.variant(name) for name in config.variants}
     for load in subjects(config.models, config.preset):
         subject = load()
-        found = pareto.measure(subject, variants, quantize.size_bytes, config.rounds).found
+        found = pareto.measure(
+            subject, variants, quantize.size_bytes, config.rounds, memory=True
+        ).found
         print(text(subject, found), flush=True)
 
 
@@ -44,9 +46,9 @@ def text(subject: Subject, found: list[pareto.Measurement]) -> str:
     beaten = pareto.dominated(found, subject.better == "lower")
     lines = [
         f"{subject.name}: {subject.artifact.id}, {subject.metric} ({subject.better} is better), "
-        f"a row is one {subject.unit}",
-        f"{'variant':<20}{'MB':>8}{'p50 ms':>9}{'p95 ms':>9}{'faster':>8}{'rows/s':>10}"
-        f"{'quality':>10}",
+        f"a row is one {subject.unit}; peak: what {pareto.BATCH} rows at once add to a process",
+        f"{'variant':<20}{'MB':>8}{'peak MB':>9}{'p50 ms':>9}{'p95 ms':>9}{'faster':>8}"
+        f"{'rows/s':>10}{'quality':>10}",
     ]
     for one in found:
         if one.quality is None:
@@ -54,9 +56,9 @@ def text(subject: Subject, found: list[pareto.Measurement]) -> str:
             continue
         note = f"  dominated by {beaten[one.variant]}" if one.variant in beaten else ""
         lines.append(
-            f"{one.variant:<20}{one.megabytes:>8.2f}{one.p50:>9.2f}{one.p95:>9.2f}"
-            f"{whole.p50 / one.p50:>7.2f}x{number(one.per_second):>10}{one.quality.value:>10.4f}"
-            f"{note}"
+            f"{one.variant:<20}{one.megabytes:>8.2f}{one.peak or 0:>9.1f}"
+            f"{one.p50:>9.2f}{one.p95:>9.2f}{whole.p50 / one.p50:>7.2f}x"
+            f"{number(one.per_second):>10}{one.quality.value:>10.4f}{note}"
         )
     return "\n".join([*lines, ""])
 

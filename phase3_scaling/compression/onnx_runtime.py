@@ -34,6 +34,9 @@ class OrtModule(nn.Module):
         )
         self.names = [given.name for given in self.session.get_inputs()]
 
+    def __reduce__(self):
+        return OrtModule, (self.graph,)  # a session cannot be pickled
+
     def forward(self, *inputs: Tensor) -> Tensor:
         given = {name: part.detach().numpy() for name, part in zip(self.names, inputs, strict=True)}
         return torch.from_numpy(self.session.run(None, given)[0])

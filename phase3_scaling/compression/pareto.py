@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from phase3_scaling.compression.memory import peak_bytes
 from phase3_scaling.compression.subjects import Example, Subject
 from shared.benchmark import conditions, turns
 from shared.errors import VermeilError
@@ -35,6 +36,7 @@ class Measurement:
 
     variant: str
     megabytes: float = 0.0  # on disk
+    peak: float | None = None  # megabytes of memory, BATCH rows at a time; None: not asked
     p50: float = 0.0  # milliseconds for one row
     p95: float = 0.0
     per_second: float = 0.0  # rows, BATCH at a time
@@ -59,9 +61,13 @@ class Table:
 
 
 def measure(
-    subject: Subject, variants: Mapping[str, Variant], size: Callable[[nn.Module], int], rounds: int
-) -> Table:
-    """Make every variant, ask it for its quality, and time all of them in turns."""
+    subject: Subject, variants: Mapping[str, Variant], size: Callable[[nn.Module], int],
+    rounds: int, memory: bool = False,
+) -> Table:  # fmt: skip
+    """Make every variant, ask it for its quality, and time all of them in turns.
+
+    With `memory` each is loaded in a process of its own, too, which takes seconds each.
+    """
     made: dict[str, nn.Module] = {}
     missing: list[Measurement] = []
     for name, variant in variants.items():
@@ -80,9 +86,10 @@ def measure(
     with torch.inference_mode():
         found = [
             Measurement(
-                name, size(module) / 1e6, 1000 * median(single[name]),
-                1000 * quantiles(single[name], n=20)[-1], BATCH / median(batched[name]),
-                rounds, subject.quality(module),
+                name, size(module) / 1e6,
+                peak_bytes(module, subject.rows(BATCH)) / 1e6 if memory else None,
+                1000 * median(single[name]), 1000 * quantiles(single[name], n=20)[-1],
+                BATCH / median(batched[name]), rounds, subject.quality(module),
             )
             for name, module in made.items()
         ]  # fmt: skip

@@ -23,7 +23,7 @@ SPEEDS = ((10, 9), (1, 1), (10, 11))  # new samples for old: 0.9, 1 and 1.1 time
 NOISES = ("white", "pink", "babble")
 VOICES = 3  # that babble together
 # What each kind of change adds to a key, so that one does not move what another draws.
-SPEED, NOISE, GAIN, MASK, WARP = range(5)
+SPEED, NOISE, GAIN, MASK, WARP, TEMPO = range(6)
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,7 @@ class Recipe:
     snr: tuple[float, float] = (5.0, 25.0)  # dB
     gain: tuple[float, float] = (0.0, 0.0)  # dB
     warp: float = 0.0  # frequencies are raised or lowered by up to this share
+    tempo: float = 0.0  # frames are made more or fewer by up to this share
     band_masks: int = 0
     bands: int = 27
     time_masks: int = 0
@@ -48,7 +49,7 @@ class Recipe:
 
 RECIPES = {
     "mask": Recipe(band_masks=2, time_masks=2),
-    "voices": Recipe(warp=0.15, band_masks=2, time_masks=2),
+    "voices": Recipe(warp=0.15, tempo=0.15, band_masks=2, time_masks=2),
     "speed": Recipe(speed=True, band_masks=2, time_masks=2),
     "strong": Recipe(
         speed=True, noise=0.5, gain=(-20.0, 6.0), warp=0.15, band_masks=2, time_masks=2
@@ -97,7 +98,7 @@ class Augmentation:
         return ceil(samples * new / old)
 
     def fewest(self, samples: int) -> int:
-        """How many are left of so many at the greatest speed."""
+        """How many samples are left of so many at the greatest speed."""
         new, old = SPEEDS[-1] if self.recipe.speed else (1, 1)
         return ceil(samples * new / old)
 
@@ -107,11 +108,12 @@ class Augmentation:
             return (1, 1)
         return SPEEDS[np.random.default_rng((*key, SPEED)).integers(len(SPEEDS))]
 
-    def mels(self, key: Key, mels: Float[Tensor, "t m"]) -> Float[Tensor, "t m"]:
-        """By a longer or shorter throat, with some bands and some stretches of time at 0, which is
-        about the mean; a copy."""
-        recipe, (frames, bands) = self.recipe, mels.shape
-        mels = self.throat(key, mels)
+    def mels(self, key: Key, mels: Float[Tensor, "t m"], least: int = 0) -> Float[Tensor, "n m"]:
+        """By a longer or shorter throat, slower or faster (but `least` frames), with some bands
+        and some stretches of time at 0, which is about the mean; a copy."""
+        recipe, bands = self.recipe, mels.shape[1]
+        mels = self.voice(key, mels, least)
+        frames = len(mels)
         random = np.random.default_rng((*key, MASK))
         widest = min(recipe.frames, int(recipe.time_share * frames))
         for _ in range(recipe.band_masks):
@@ -120,12 +122,20 @@ class Augmentation:
             mels[_span(random, frames, widest)] = 0
         return mels
 
-    def throat(self, key: Key, mels: Float[Tensor, "t m"]) -> Float[Tensor, "t m"]:
-        """By a longer or shorter throat, and nothing hidden; a copy."""
-        most = self.recipe.warp
+    def voice(self, key: Key, mels: Float[Tensor, "t m"], least: int = 0) -> Float[Tensor, "n m"]:
+        """By a longer or shorter throat, slower or faster, and nothing hidden; a copy."""
+        frames, most = self.frames(key, len(mels), least), self.recipe.warp
+        if most:
+            mels = warped(mels, 1 + np.random.default_rng((*key, WARP)).uniform(-most, most))
+        return paced(mels, frames) if frames != len(mels) else mels.clone()
+
+    def frames(self, key: Key, frames: int, least: int = 0) -> int:
+        """How many `mels` makes of so many: `least` at least, where there are as many."""
+        most = self.recipe.tempo
         if not most:
-            return mels.clone()
-        return warped(mels, 1 + np.random.default_rng((*key, WARP)).uniform(-most, most))
+            return frames
+        drawn = round(frames * (1 + np.random.default_rng((*key, TEMPO)).uniform(-most, most)))
+        return max(drawn, min(frames, least))
 
     def _noisy(self, random: np.random.Generator, wave: Tensor, others: Recordings) -> Tensor:
         kind = NOISES[random.integers(len(NOISES) if len(others) else len(NOISES) - 1)]
@@ -145,6 +155,11 @@ def warped(mels: Float[Tensor, "t m"], factor: float) -> Float[Tensor, "t m"]:
     places = band_of(hertz_of(torch.arange(bands), bands) / factor, bands).clamp(0, bands - 1)
     low = places.floor().long().clamp(max=bands - 2)  # (m,)
     return torch.lerp(mels[:, low], mels[:, low + 1], places - low)
+
+
+def paced(mels: Float[Tensor, "t m"], frames: int) -> Float[Tensor, "n m"]:
+    """The same said in `frames` frames, slower or faster at the same pitch; between neighbours."""
+    return F.interpolate(mels.T[None], size=frames, mode="linear", align_corners=False)[0].T
 
 
 # Slaney's scale: 3 mels for 200 Hz up to 1 kHz, then 27 for each factor of 6.4.

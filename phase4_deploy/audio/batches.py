@@ -26,7 +26,7 @@ POOL = 20
 FEW = 0.05  # of the transcripts may have characters that the alphabet lacks
 KEPT = 2**26  # samples of all clips that stay in memory: 70 minutes, 256 MB
 # What the order of batches and of rows adds to a key.
-BATCHES, ROWS = 1, 2
+BATCHES, ROWS, HANDOVER = 1, 2, 3
 
 Place = int
 T = TypeVar("T")
@@ -50,6 +50,7 @@ class Known:
     key: str  # of its features
     span: tuple[int, int]  # samples, of the recording
     frames: int
+    least: int = 0  # frames that its text needs
 
     @property
     def samples(self) -> int:
@@ -143,7 +144,7 @@ class SpeechBatches:
             except BadSound as bad:
                 self.dropped.drop(clip.id, bad.reason)
                 continue
-            one = Known(clip, key, heard.span, len(heard.mels))
+            one = Known(clip, key, heard.span, len(heard.mels), STRIDE * needed)
             if one.frames * HOP > longest * RATE:
                 self.dropped.drop(clip.id, f"longer than {longest:g} s")
             elif self._shortest(one) // STRIDE < needed:
@@ -162,9 +163,12 @@ class SpeechBatches:
 
     def _frames(self, place: Place, known: Known) -> int:
         """How many frames a clip has as it is changed in that place."""
-        if not (self.augment and self.augment.changes_waves):
+        if not self.augment:
             return known.frames
-        return frames_of(self.augment.samples((self.seed, place), known.samples))
+        key, frames = (self.seed, place), known.frames
+        if self.augment.changes_waves:
+            frames = frames_of(self.augment.samples(key, known.samples))
+        return self.augment.frames(key, frames, known.least)
 
     def _mels(self, place: Place, known: Known) -> Tensor:
         """A clip's frames as they are changed in that place."""
@@ -172,9 +176,9 @@ class SpeechBatches:
             return self._clean(known)
         key = (self.seed, place)
         if not self.augment.changes_waves:
-            return self.augment.mels(key, self._clean(known))
+            return self.augment.mels(key, self._clean(known), known.least)
         wave = self.augment.wave(key, self.wave(known), _Waves(self))
-        return self.augment.mels(key, self.features.log_mel(wave))
+        return self.augment.mels(key, self.features.log_mel(wave), known.least)
 
     def _clean(self, known: Known) -> Tensor:
         return self.features.get(known.clip.source, _name(known.clip), known.key).mels
@@ -188,6 +192,33 @@ class SpeechBatches:
                 self._waves[known.key] = wave.clone()  # the whole recording would stay, too
                 self._room -= len(wave)
         return wave
+
+
+class Handover:
+    """Batches of one source that give way to another's over the first `steps` steps.
+
+    The chance that a batch is of the first falls from 1 to 0; which it is depends on the seed and
+    the step. Each source's own batches come in their own order, none left out.
+    """
+
+    def __init__(self, first: SpeechBatches, then: SpeechBatches, steps: int, seed: int):
+        draws = np.random.default_rng((seed, HANDOVER)).random(steps)
+        early = draws < 1 - np.arange(steps) / max(steps, 1)
+        self.sources = (then, first)
+        self._which = early.astype(int)  # (steps,)
+        self._number = np.where(early, early.cumsum(), (~early).cumsum()) - 1  # of its source
+
+    def rows(self, step: int, rows: slice) -> Batch:
+        """Rows `rows` of the batch of that step."""
+        which, number = self.source(step)
+        return self.sources[which].rows(number, rows)
+
+    def source(self, step: int) -> tuple[int, int]:
+        """1 for the first source and 0 for the other, and the number of its batch."""
+        over = step - len(self._which)
+        if over < 0:
+            return int(self._which[step]), int(self._number[step])
+        return 0, over + int((self._which == 0).sum())
 
 
 class _Waves:

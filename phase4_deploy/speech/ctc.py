@@ -113,19 +113,27 @@ def prefix_beam(
 
 
 @torch.no_grad()
+def text_log_probs(
+    log_probs: Float[Tensor, "n vocab"], targets: Sequence[Sequence[int]]
+) -> Float[Tensor, " texts"]:
+    """log p of each of several texts of one clip, over all its paths (equation 8); -inf for one
+    that is too long for the clip."""
+    sizes = torch.tensor([len(target) for target in targets])
+    flat = torch.tensor([id for target in targets for id in target], dtype=torch.long)
+    return -F.ctc_loss(
+        log_probs.float().cpu()[:, None].expand(-1, len(targets), -1), flat,
+        torch.full_like(sizes, len(log_probs)), sizes, blank=BLANK, reduction="none",
+    )  # fmt: skip
+
+
 def likeliest(log_probs: Float[Tensor, "n vocab"], targets: Sequence[Sequence[int]]) -> int | None:
-    """Which of several texts one clip holds: that of the greatest probability (equation 8).
+    """Which of several texts one clip holds: that of the greatest probability.
 
     None where all are too long for the clip. The sum over all paths is exact, and there is nothing
     to search: for a closed vocabulary.
     """
-    sizes = torch.tensor([len(target) for target in targets])
-    flat = torch.tensor([id for target in targets for id in target], dtype=torch.long)
-    each = F.ctc_loss(
-        log_probs.float().cpu()[:, None].expand(-1, len(targets), -1), flat,
-        torch.full_like(sizes, len(log_probs)), sizes, blank=BLANK, reduction="none",
-    )  # fmt: skip
-    best = int(each.argmin())
+    each = text_log_probs(log_probs, targets)
+    best = int(each.argmax())
     return best if each[best].isfinite() else None
 
 

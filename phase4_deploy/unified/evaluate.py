@@ -124,7 +124,8 @@ def share_of(spoken: np.ndarray, typed: np.ndarray, silent: np.ndarray) -> Mean:
 def transcript_rows(
     unified: Unified, speech: SpeechData, most: int, common: dict[str, Any]
 ) -> list[Row]:
-    """CER and WER of what the language model writes down, with its encoder's own letters beside."""
+    """CER and WER of transcripts; beside them what the language model writes by itself, and what
+    the encoder's own letters say."""
     parts: dict[str, list[Clip]] = defaultdict(list)
     for clip in speech.clips("test"):
         parts[clip.label_method].append(clip)
@@ -133,18 +134,19 @@ def transcript_rows(
         clips = all_of_it[:most]
         mels = [features.get(clip.source, clip.id).mels for clip in clips]
         texts = [clip.text for clip in clips]
-        written = unified.transcripts(mels)
+        found, alone = unified.transcripts(mels), unified.written(mels)
         letters = [unified.letters(each) for each in mels]
-        others = written[1:] + written[:1]
+        others = found[1:] + found[:1]
         for metric, rate in (("cer", character_error_rate), ("wer", word_error_rate)):
-            score = rate(texts, written)
+            score = rate(texts, found)
             rows.append(Row(
                 metric=metric, value=score.value, low=score.low, high=score.high, n=score.n,
                 better="lower", split="test",
-                protocol=f"written by the language model, greedily; labels: "
-                f"{method.replace('_', ' ')}",
-                baselines={"shuffled_audio": rate(texts, others).value},
-                ceilings={"its_ctc_letters": rate(texts, letters).value}, **common,
+                protocol="spellings of the encoder's letters, chosen with the language model; "
+                f"labels: {method.replace('_', ' ')}",
+                baselines={"language_model_alone": rate(texts, alone).value,
+                           "its_ctc_letters": rate(texts, letters).value,
+                           "shuffled_audio": rate(texts, others).value}, **common,
             ))  # fmt: skip
     return rows
 

@@ -1,5 +1,6 @@
 """One call for everything: text, a picture, speech, in any combination, to text; one to draw."""
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,15 @@ from phase2_multimodal.vision_language.prompts import CAPTION, Prompter
 from phase4_deploy.audio.activity import edged, speaks, trimmed
 from phase4_deploy.audio.decode import Source, read
 from phase4_deploy.audio.log_mel import LogMel
-from phase4_deploy.speech.ctc import greedy
+from phase4_deploy.speech.ctc import greedy, prefix_beam, text_log_probs
 from phase4_deploy.unified.lessons import TRANSCRIBE, spoken_prompt
 from phase4_deploy.unified.model import UnifiedModel
 from shared.artifact import locate
 from shared.errors import VermeilError
 
 LONG = Sampling(max_tokens=64, temperature=0.0)
+SPELLINGS = 8  # of a clip, among which the language model chooses
+WORDS = 0.5  # what its log probability counts beside the letters'
 
 
 class Unified:
@@ -105,15 +108,42 @@ class Unified:
 
     @torch.inference_mode()
     def transcripts(self, mels: Sequence[Float[Tensor, "_ 80"]]) -> list[str]:
-        """What is said in each clip."""
+        """What is said in each clip, in two passes (Zhang et al., 2020): of the spellings that the
+        encoder's letters speak for, and of what the language model writes by itself, the one that
+        is likeliest to both."""
+        return [*map(self._likeliest, mels, self.written(mels))]
+
+    @torch.inference_mode()
+    def written(self, mels: Sequence[Float[Tensor, "_ 80"]]) -> list[str]:
+        """What the language model writes of each clip by itself, greedily."""
         prompts = [self.prompter.question(TRANSCRIBE)] * len(mels)
         return self._say(len(mels), None, mels, prompts, LONG)
+
+    def _likeliest(self, mels: Float[Tensor, "t 80"], own: str) -> str:
+        alphabet, log_probs = self.model.speech.alphabet, self._log_probs(mels)
+        spellings = dict.fromkeys(text for text, _ in prefix_beam(log_probs, alphabet, SPELLINGS))
+        with contextlib.suppress(VermeilError):  # the language model knows other characters, too
+            spellings[alphabet.spell(own)] = None
+        texts = [text for text in spellings if text]
+        if not texts:
+            return ""
+        score = text_log_probs(log_probs, [*map(alphabet.encode, texts)])
+        heard, question = self._prefix(None, mels), self.prompter.question(TRANSCRIBE)
+        longest = len(question) + max(len(self.prompter.answer(text)) for text in texts)
+        if heard.shape[1] + longest <= self.model.language.config.context:  # else letters alone
+            score += WORDS * self.speaker.rank(heard, TRANSCRIBE, texts).cpu()
+        return texts[int(score.argmax())]
 
     @torch.inference_mode()
     def letters(self, mels: Float[Tensor, "t 80"]) -> str:
         """What the encoder's own head writes, letter by letter."""
-        log_probs, lengths = self.model.speech(mels[None], torch.tensor([len(mels)]))
-        return greedy(log_probs, lengths, self.model.speech.alphabet)[0]
+        log_probs = self._log_probs(mels)[None]
+        return greedy(log_probs, torch.tensor([log_probs.shape[1]]), self.model.speech.alphabet)[0]
+
+    def _log_probs(self, mels: Float[Tensor, "t 80"]) -> Float[Tensor, "n vocab"]:
+        device = self.model.language.embed.weight.device
+        length = torch.tensor([len(mels)], device=device)
+        return self.model.speech(mels[None].to(device), length)[0][0].cpu()
 
     def _prompt(self, text: str) -> list[int]:
         return self.prompter.question(text) if text else spoken_prompt(self.prompter)
@@ -123,16 +153,13 @@ class Unified:
         prompts: Sequence[Sequence[int]], sampling: Sampling,
     ) -> list[str]:  # fmt: skip
         """Rows with prefixes of one length go together, so that none is filled."""
-        device = self.model.language.embed.weight.device
-        opening = self.prompter.opening.to(device)
-        prefixes = []
-        for row in range(number):
-            picture = None if pictures is None else pictures[row : row + 1].to(device)
-            heard = None
-            if mels is not None:
-                one = mels[row][None].to(device)
-                heard = self.model.heard(one, torch.tensor([one.shape[1]], device=device))[0]
-            prefixes.append(self.model.before(opening, picture, heard).embeddings)
+        prefixes = [
+            self._prefix(
+                None if pictures is None else pictures[row : row + 1],
+                None if mels is None else mels[row],
+            )
+            for row in range(number)
+        ]
         alike: dict[int, list[int]] = {}
         for row, prefix in enumerate(prefixes):
             alike.setdefault(prefix.shape[1], []).append(row)
@@ -142,6 +169,18 @@ class Unified:
             asked = [prompts[row] for row in rows]
             said |= dict(zip(rows, self.speaker.write(together, asked, sampling), strict=True))
         return [said[row] for row in range(number)]
+
+    def _prefix(
+        self, picture: Float[Tensor, "1 3 h w"] | None, mels: Float[Tensor, "t 80"] | None
+    ) -> Float[Tensor, "1 p d"]:
+        """What stands before the words of one row."""
+        device = self.model.language.embed.weight.device
+        heard = None
+        if mels is not None:
+            one = mels[None].to(device)
+            heard = self.model.heard(one, torch.tensor([one.shape[1]], device=device))[0]
+        seen = None if picture is None else picture.to(device)
+        return self.model.before(self.prompter.opening.to(device), seen, heard).embeddings
 
     def _continue(self, text: str, sampling: Sampling) -> str:
         from phase1_foundation.language.generate import generate

@@ -144,7 +144,7 @@ class UnifiedLessons:
 
         def changed(row: int, mels: Tensor) -> Tensor:  # a mask could hide the one word that counts
             key = (self.seed, int(places[row]), ASKED)
-            return self.augment.throat(key, mels) if self.augment else mels
+            return self.augment.voice(key, mels) if self.augment else mels
 
         return Hour(
             self.spoken.batch(asked, self.prompter, changed),

@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -23,6 +24,15 @@ NOT_SCORED = -100
 Tokens = Sequence[int] | np.ndarray | torch.Tensor
 LogitsOf = Callable[[torch.Tensor], torch.Tensor]  # (B, T) token ids -> (B, T, V)
 Interval = tuple[float, float]
+
+
+@runtime_checkable
+class Choosy(Protocol):
+    """A model that need not make logits where none are asked for: after half of all tokens."""
+
+    def logits_at(self, tokens: torch.Tensor, where: torch.Tensor) -> torch.Tensor:
+        """Of tokens (B, T), the logits (N, V) after those that are marked."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -141,11 +151,16 @@ def _score_windows(
     windows, scores = iter(windows), [np.empty(0)]
     while batch := list(islice(windows, batch_size)):
         inputs, targets = map(list, zip(*batch, strict=True))
-        logits = logits_of(pad_sequence(inputs, batch_first=True))  # (B, T, V)
+        tokens = pad_sequence(inputs, batch_first=True)
         targets = pad_sequence(targets, batch_first=True, padding_value=NOT_SCORED)
-        targets = targets.to(logits.device)  # (B, T)
-        scored = targets != NOT_SCORED
-        nll = F.cross_entropy(logits[scored].float(), targets[scored], reduction="none")
+        scored = targets != NOT_SCORED  # (B, T)
+        if isinstance(logits_of, Choosy):
+            logits = logits_of.logits_at(tokens, scored)  # (N, V)
+        else:
+            logits = logits_of(tokens)
+            logits = logits[scored.to(logits.device)]
+        targets = targets[scored].to(logits.device)
+        nll = F.cross_entropy(logits.float(), targets, reduction="none")
         scores.append(nll.double().cpu().numpy())
     return np.concatenate(scores)
 

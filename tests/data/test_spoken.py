@@ -10,17 +10,21 @@ import soundfile
 
 from data import espeak, load_speech
 from data.embedded_speech import EmbeddedSpeech, vocabulary
+from data.embedded_text import EmbeddedText
 from data.espeak import Manner
 from data.scenes import Scenes
 from data.speech import SPLITS
 from data.spoken import (
     VOICES,
+    ProseConfig,
     QuestionsConfig,
+    SpokenProse,
     SpokenQuestions,
     SpokenWords,
     WordsConfig,
     manner,
     packed,
+    sentences,
 )
 from shared.errors import VermeilError
 
@@ -134,6 +138,30 @@ def test_questions_are_aloud_and_keep_their_answers():
     longer = SpokenQuestions(config=QuestionsConfig(train=6, test=3))
     first = [question for question, _ in zip(longer.questions("train"), range(4), strict=False)]
     assert first == [question for question, _ in data.asked("train")], "more are only more"
+
+
+def test_sentences_are_those_that_are_read_as_they_are_written():
+    text = """CHAPTER 1.
+
+    "I die to see him." She had 3 sisters, it is said. _Italics_ are not read aloud, sir!
+    Where did you get that quiz--of a hat? Oh! The end of a line that
+    is broken. no capital begins this one here. It has no end that we know of"""
+    found = [*sentences(text.replace("\n    ", "\n"), 3, 9)]
+    assert found == ["I die to see him.", "Where did you get that quiz--of a hat?"]
+    assert [*sentences("One two three. One two three four.", 4, 4)] == ["One two three four."]
+
+
+def test_prose_is_of_its_split():
+    data = SpokenProse(config=ProseConfig(train=200, test=20))
+    train, validation, test = ([*data.lines(split)] for split in SPLITS)
+    assert [len(train), len(validation), len(test)] == [200, 20, 20]
+    for lines, split in ((train, "train"), (test, "test")):
+        documents = [d.text for d in EmbeddedText().documents(split)]
+        known = {s for text in documents for s in sentences(text, *data.config.words)}
+        assert {line.text for line in lines} <= known
+        assert {line.manner.voice for line in lines} == {*VOICES[split]}
+        assert len({line.text for line in lines}) == len(lines), "none comes twice"
+    assert data.sha256() != SpokenProse().sha256()
 
 
 def test_resampling_keeps_the_pitch():

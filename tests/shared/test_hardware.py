@@ -26,6 +26,21 @@ def test_the_faster_format_is_chosen():
         assert "ms in bf16" in reason
 
 
+def test_a_clear_difference_is_measured_once():
+    """After the warm-up; a small one takes all turns."""
+    for seconds, turns in ((0.03, 2), (0.0, 4)):
+        weight, asked = torch.ones(2, 2, requires_grad=True), []
+
+        def loss(batch, seconds=seconds, weight=weight, asked=asked):
+            product = batch @ weight
+            asked.append(product.dtype)
+            time.sleep(0.03 + (seconds if product.dtype == torch.bfloat16 else 0))
+            return product.float().sum()
+
+        assert hardware.faster_precision(loss, torch.ones(2, 2), device="cpu")[0]
+        assert len(asked) == 2 * turns
+
+
 def test_the_description_is_of_this_machine():
     found = hardware.describe("bf16")
     assert found["threads"] == torch.get_num_threads()

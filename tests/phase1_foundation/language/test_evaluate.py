@@ -8,8 +8,7 @@ import torch
 from data.text import Document, TextData
 from phase1_foundation.language import evaluate, floors, tokenizer_report
 
-FLOORS = {"unigram", "byte_5gram", "token_5gram", "xz", "ppm_primed"}  # of every split
-WHOLE = FLOORS | {"xz_primed"}  # of the whole test split, since it is slow
+FLOORS = {"unigram", "byte_5gram", "token_5gram", "xz", "xz_primed", "ppm_primed"}
 
 
 class Speeches(TextData):
@@ -69,7 +68,7 @@ def test_bits_per_byte_and_perplexity_by_hand(model, tokenizer, speeches):
         assert perplexity.value == pytest.approx(math.exp(total / n), rel=1e-4)
         assert (bits.n, perplexity.n) == (size(documents), n)
         assert "strided 64/32" in bits.protocol and "bpe 600" in bits.protocol
-        assert set(bits.baselines) == (WHOLE if split == "test" else FLOORS)
+        assert set(bits.baselines) == FLOORS
         assert perplexity.baselines["unigram"] == pytest.approx(
             2 ** (bits.baselines["unigram"] * size(documents) / n)
         )
@@ -83,7 +82,7 @@ def test_floors(tokenizer, speeches):
     splits = evaluate.by_source(speeches.test)
     found = floors.bits_per_byte_floors(lambda: speeches.train, splits, tokenizer, "key")
     for split in splits:
-        assert set(found[split]) == (WHOLE if split == "test" else FLOORS)
+        assert set(found[split]) == FLOORS
         assert all(0 < value < 40 for value in found[split].values())
     english = found["test/a"]
     assert english["token_5gram"] < english["unigram"], "context tells nothing"

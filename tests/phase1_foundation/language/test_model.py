@@ -72,6 +72,12 @@ def test_full_attention_over_a_prefix_and_causal_after_it(model, tokens):
 
 
 @torch.no_grad()
+def test_logits_of_some_places_are_those_of_all(model, tokens):
+    where = torch.rand(tokens.shape, generator=torch.Generator().manual_seed(2)) < 0.4
+    torch.testing.assert_close(model.logits_at(tokens, where), model(tokens)[where])
+
+
+@torch.no_grad()
 def test_embeddings_can_take_the_place_of_tokens(model, tokens):
     states = model.hidden_states(model.embed(tokens))
     assert torch.equal(model.head(states), model(tokens))

@@ -15,7 +15,7 @@ from shared.metrics.intervals import Mean
 
 
 def one(name: str, megabytes: float, p50: float, quality: float) -> Measurement:
-    return Measurement(name, megabytes, p50, p50, 1 / p50, 9, Mean(quality, None, None, 5))
+    return Measurement(name, megabytes, None, p50, p50, 1 / p50, 9, Mean(quality, None, None, 5))
 
 
 def test_dominated_is_what_another_equals_or_beats_in_everything():

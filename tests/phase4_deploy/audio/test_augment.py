@@ -125,6 +125,22 @@ def test_a_recipe_with_throats_moves_a_voice_up_and_down(monkeypatch):
     assert len(set(loudest(only(monkeypatch, warp=0.0)))) == 1
 
 
+def test_a_tempo_keeps_pitch_and_order_and_what_a_text_needs(monkeypatch):
+    change = only(monkeypatch, tempo=0.15)
+    rising = torch.linspace(0, 1, 200)[:, None] + torch.arange(80)  # (T, 80)
+    lengths = []
+    for place in range(60):
+        mels = change.mels((0, place), rising)
+        lengths.append(len(mels))
+        assert len(mels) == change.frames((0, place), 200)
+        torch.testing.assert_close(mels[:, 7] - 7, mels[:, 0]), "every band at the same pace"
+        assert (mels[:, 0].diff() > -1e-6).all() and mels[0, 0] < 0.01 and mels[-1, 0] > 0.99
+    assert 170 <= min(lengths) < 175 and 225 < max(lengths) <= 230
+    enough = [change.frames((0, place), 200, 190) for place in range(60)]
+    assert enough == [max(190, length) for length in lengths]
+    assert change.frames((0, lengths.index(min(lengths))), 200, 500) == 200, "not longer than it is"
+
+
 def test_bands_have_the_frequencies_of_their_filters():
     """Each filter of the spectrum is a triangle; its middle is where torchaudio puts it."""
     filters = LogMel()._spectrum.mel_scale.fb  # (201, 80)

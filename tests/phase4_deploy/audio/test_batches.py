@@ -12,7 +12,7 @@ import torch
 from data.speech import Clip
 from phase4_deploy.audio import batches as module
 from phase4_deploy.audio.augment import Augmentation
-from phase4_deploy.audio.batches import Batch, SpeechBatches, measured, states
+from phase4_deploy.audio.batches import Batch, Handover, SpeechBatches, measured, states
 from phase4_deploy.audio.decode import RATE, BadSound
 from phase4_deploy.audio.features import Features
 from shared.errors import VermeilError
@@ -68,7 +68,7 @@ def test_each_clip_comes_once_an_epoch(pool, batch_size):
     assert len({*epoch}) == NUMBER
 
 
-@pytest.mark.parametrize("augment", ["", "mask", "speed", "strong"])
+@pytest.mark.parametrize("augment", ["", "mask", "voices", "speed", "strong"])
 @pytest.mark.parametrize("cuts", [(3,), (1, 2, 5)])
 def test_processes_split_a_batch_without_changing_it(augment, cuts):
     whole = made(augment).rows(5, slice(None))
@@ -222,3 +222,19 @@ def test_digits_of_people(digits):
     clips = [Clip(name, LETTERS[int(name[0])], content) for name, content in digits(every=20)]
     padding = {pool: made(clips=clips, batch_size=16, pool=pool).padding(60) for pool in (1, 20)}
     assert padding[1] > 0.25 and padding[20] < 0.06
+
+
+def test_a_handover_leaves_no_batch_of_either_out():
+    """Early steps are the first source's, later ones the other's; each keeps its own order."""
+    first, then = made(seed=1), made(clips=CLIPS[:12])
+    both = Handover(first, then, 40, seed=3)
+    taken = [both.source(step) for step in range(60)]
+    for which, source in ((1, first), (0, then)):
+        steps = [step for step, (of, _) in enumerate(taken) if of == which]
+        assert [taken[step][1] for step in steps] == list(range(len(steps)))
+        some = both.rows(steps[2], slice(1, 4))
+        assert some.ids == source.rows(2, slice(1, 4)).ids
+    whose = [which for which, _ in taken]
+    assert whose[0] == 1 and sum(whose[:20]) > 10 > sum(whose[20:40]) > 0 == sum(whose[40:])
+    assert taken == [Handover(first, then, 40, seed=3).source(step) for step in range(60)]
+    assert all(Handover(first, then, 0, seed=3).source(step) == (0, step) for step in range(3))

@@ -64,7 +64,7 @@ def test_a_question_is_changed_by_its_place_alone(monkeypatch):
         assert not torch.equal(mels, MELS)
         assert (mels > 0).all(), "a mask would be 0"
     assert not torch.equal(whole[0][1], whole[1][1])
-    recorded = Augmentation("voices").throat((0, 12), MELS)
+    recorded = Augmentation("voices").voice((0, 12), MELS)
     assert not torch.equal(whole[0][1], recorded), "recordings of that place are changed otherwise"
     for plain in (None, Augmentation("mask")):
         [(_, mels), *_] = made(size=4, augment=plain).rows(3, slice(0, 4)).asked

@@ -7,7 +7,16 @@ import random
 import pyppmd
 import pytest
 
-from shared.metrics.compressors import ppm_bits_per_byte, xz_bits_per_byte
+from shared.metrics import compressors
+
+
+def xz_bits_per_byte(text: bytes, primed_with: bytes = b"") -> float:
+    return compressors.xz_bits_per_byte([text], primed_with)[0]
+
+
+def ppm_bits_per_byte(text: bytes, primed_with: bytes = b"") -> float:
+    return compressors.ppm_bits_per_byte([text], primed_with)[0]
+
 
 BOTH = pytest.mark.parametrize("bits_per_byte", [xz_bits_per_byte, ppm_bits_per_byte])
 
@@ -52,6 +61,25 @@ def test_the_start_of_a_long_priming_is_remembered(bits_per_byte):
 def test_an_empty_text_is_refused(bits_per_byte):
     with pytest.raises(ValueError, match="empty"):
         bits_per_byte(b"", primed_with=PROSE)
+
+
+@pytest.mark.parametrize("name", ["xz_bits_per_byte", "ppm_bits_per_byte"])
+def test_texts_do_not_know_of_each_other(name):
+    """Primed once for all of them; each is what it would be alone."""
+    bits_per_byte = getattr(compressors, name)
+    texts = [LIKE_PROSE, LIKE_PROSE, NOISE, PROSE[:2000]]
+    together = bits_per_byte(texts, PROSE)
+    assert together == [bits_per_byte([text], PROSE)[0] for text in texts]
+    assert together[0] == together[1]
+
+
+def test_xz_primed_is_what_the_stream_grows_by():
+    def size(data: bytes) -> int:
+        filters = [{"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME}]
+        return len(lzma.compress(data, format=lzma.FORMAT_RAW, filters=filters))
+
+    grown = size(PROSE + LIKE_PROSE) - size(PROSE)
+    assert xz_bits_per_byte(LIKE_PROSE, PROSE) == 8 * grown / len(LIKE_PROSE)
 
 
 def test_ppm_comes_close_to_the_entropy_once_it_knows_the_words():

@@ -126,6 +126,21 @@ def test_documents_share_batches_but_not_windows():
     assert max(width for _, width in shapes) == 8
 
 
+def test_logits_are_asked_for_where_they_count_alone():
+    """Of a model that can leave the others out."""
+    made = []
+
+    class Choosing:
+        def logits_at(self, tokens, where):
+            made.append(int(where.sum()))
+            return whole_window_logits(tokens)[where]
+
+    tokens, settings = random_tokens(30, 11), {"context": 8, "stride": 3, "batch_size": 4}
+    found = score_tokens(Choosing(), tokens, **settings)  # type: ignore[arg-type]
+    np.testing.assert_allclose(found, score_tokens(whole_window_logits, tokens, **settings))
+    assert sum(made) == len(found) == 29
+
+
 def test_perplexity_and_bits_per_byte_by_hand():
     """16 tokens at one in 256, over "naïve café": 10 characters, 12 bytes."""
     size = len("naïve café".encode())

@@ -1,0 +1,73 @@
+"""How much memory a module takes: a fresh process loads it, calls it, and says what was added.
+
+In the process that made a variant, its peak would be that of the making.
+
+    python -m phase3_scaling.compression.memory FILE THREADS MODULE...    for `peak_bytes` alone
+"""
+
+import subprocess
+import sys
+import tempfile
+from importlib import import_module
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from shared.errors import VermeilError
+
+CALLS = 3
+PROCESSES = 3  # of which the one with the least counts: what a system keeps in hand only adds
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def peak_bytes(module: nn.Module, example: tuple[Tensor, ...]) -> int:
+    """Bytes that loading the module and calling it add to a process at most: weights, what a
+    runtime makes of them, and what a call takes.
+
+    Its packages are imported beforehand and do not count. The module must be one that pickle takes;
+    VermeilError with what the process said where it ended early.
+    """
+    classes = {type(part).__module__ for part in module.modules()}
+    classes |= {type(p).__module__ for p in (*module.parameters(), *module.buffers())}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "module.pt"
+        with torch.inference_mode(False):  # in which torchao's arrays cannot be taken apart
+            torch.save((module, example), path)
+        return min(_asked(path, sorted(classes)) for _ in range(PROCESSES))
+
+
+def _asked(path: Path, modules: list[str]) -> int:
+    command = [sys.executable, "-m", __name__, path, str(torch.get_num_threads()), *modules]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    if done.returncode:
+        said = done.stderr.strip().splitlines() or [f"status {done.returncode}"]
+        raise VermeilError(f"a process that should load the module ended: {said[-1]:.200}",
+                           "is there enough memory?")  # fmt: skip
+    return int(done.stdout)
+
+
+def resident(which: str) -> int:
+    """Bytes of this process in memory: VmRSS now, VmHWM at most since the start or `forget`."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(f"{which}:"):
+            return int(line.split()[1]) * 1024
+    raise VermeilError("this system does not say how much memory a process has", "ask on Linux")
+
+
+def _measured(path: str, threads: str, *modules: str) -> int:
+    torch.set_num_threads(int(threads))
+    for name in (*modules, "torch.nn.attention"):
+        import_module(name)
+    with torch.inference_mode():
+        nn.Linear(64, 64)(torch.ones(64, 64))  # torch's own buffers and threads
+        before = resident("VmRSS")
+        Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+        module, example = torch.load(path, weights_only=False, mmap=True)  # our own
+        for _ in range(CALLS):
+            module(*example)
+    return max(0, resident("VmHWM") - before)
+
+
+if __name__ == "__main__":
+    print(_measured(*sys.argv[1:]))
