@@ -14,6 +14,7 @@ from shared.train_config import TrainConfig
 
 if TYPE_CHECKING:
     from data.speech import SpeechData
+    from phase4_deploy.audio.batches import Encode, Handover, SpeechBatches
 
 
 @dataclass(frozen=True)
@@ -25,14 +26,16 @@ class SpeechConfig(TrainConfig):
     handover: float = option(
         0.7, "share of the steps over which it gives way to data", low=0, high=1
     )
+    rest: float = option(0.4, "share of the batches that it keeps in the end", low=0, high=1)
     dim: int = option(144, "width", low=4)
     layers: int = option(4, "blocks", low=1)
     heads: int = option(3, "attention heads", low=1)
     mlp_dim: int = option(384, "hidden width of the feed-forward layers", low=4)
     chunk: int = option(0, "states of 40 ms that a stream gives at once; 0 sees whole clips", low=0)
     left: int = option(0, "states before the chunk that it may see", low=0)
-    augment: Literal["", "mask", "voices", "speed", "strong"] = option(
-        "mask", "masks; voices: masks, other throats; speed: masks, speed; strong: all, noise"
+    augment: Literal["", "mask", "voices", "few", "speed", "strong"] = option(
+        "mask",
+        "masks; voices: and throats, tempo; few: more of both; speed: masks, speed; strong: all",
     )
     longest: float = option(12.0, "seconds of the longest clip to learn from", low=0.5)
     optimizer: Literal["adamw", "muon"] = option("muon", "muon: for hidden matrices")
@@ -90,8 +93,6 @@ def inputs(choice: Choice[SpeechConfig]) -> Inputs:
 
 def main(run: Run, engine=None):
     """Train, measure beside other recognisers, publish."""
-    from phase4_deploy.audio.augment import Augmentation
-    from phase4_deploy.audio.batches import Handover, SpeechBatches
     from phase4_deploy.speech import evaluate
     from phase4_deploy.speech.encoder import (
         SpeechEncoderConfig,
@@ -110,20 +111,7 @@ def main(run: Run, engine=None):
         left=config.left,
     )  # fmt: skip
     model = SpeechRecogniser(SpeechRecogniserConfig(shape))
-
-    def batches(of: "SpeechData") -> SpeechBatches:
-        found = SpeechBatches(
-            of.clips("train"), model.alphabet.encode, config.batch_size, config.seed,
-            Augmentation(config.augment) if config.augment else None, longest=config.longest,
-        )  # fmt: skip
-        if found.dropped.counts:
-            print(f"speech: passed over: {found.dropped}", file=sys.stderr)
-        return found
-
-    own = train = batches(speech)
-    if before:
-        steps = round(config.handover * config.steps)
-        train = Handover(batches(before[0]), own, steps, config.seed)
+    own, train = _batches(run, model.alphabet.encode)
     validation = held_out(speech, config.validation_clips, config.batch_size)
     samples = SamplesInTraining(model, validation[0], run.folder)
     history = fit(
@@ -156,6 +144,30 @@ def main(run: Run, engine=None):
     if before:
         about += f" It heard {before[0].name} first."
     return run.publish(model.save_pretrained, found, about=about)
+
+
+def _batches(run: Run, encode: "Encode") -> "tuple[SpeechBatches, SpeechBatches | Handover]":
+    """The recordings' batches, and what is learned from: theirs, or what gives way to them."""
+    from phase4_deploy.audio.augment import Augmentation
+    from phase4_deploy.audio.batches import Handover, SpeechBatches
+
+    config, (speech, *before) = run.config, run.inputs.data
+
+    def batches(of: "SpeechData") -> SpeechBatches:
+        found = SpeechBatches(
+            of.clips("train"), encode, config.batch_size, config.seed,
+            Augmentation(config.augment) if config.augment else None, longest=config.longest,
+        )  # fmt: skip
+        if found.dropped.counts:
+            print(f"speech: passed over: {found.dropped}", file=sys.stderr)
+        return found
+
+    own = batches(speech)
+    if not before:
+        return own, own
+    steps = round(config.handover * config.steps)
+    mixed = Handover(batches(before[0]), own, steps, config.rest, config.steps, config.seed)
+    return own, mixed
 
 
 STEP = Step("speech", "phase4", "Speech", SpeechConfig, PRESETS, inputs, main)

@@ -31,10 +31,10 @@ class UnifiedTrainConfig(TrainConfig):
     stack: int = option(4, "states of 40 ms that become one embedding", low=1)
     context: int = option(128, "tokens of a window of text", low=8)
     captions: int = option(1, "captions of a picture that are rehearsed", low=0)
-    questions: int = option(3, "typed questions of a picture that are rehearsed", low=0)
+    questions: int = option(4, "typed questions of a picture that are rehearsed", low=0)
     rehearsal: bool = option(True, "rehearse what phases 1 and 2 taught")
     rehearse_every: int = option(1, "steps from one such rehearsal to the next", low=1)
-    augment: Literal["", "mask", "voices", "speed", "strong"] = option(
+    augment: Literal["", "mask", "voices", "few", "speed", "strong"] = option(
         "mask", "how clips are changed"
     )
     longest: float = option(8.0, "seconds of the longest clip", low=0.5)

@@ -50,6 +50,7 @@ class Recipe:
 RECIPES = {
     "mask": Recipe(band_masks=2, time_masks=2),
     "voices": Recipe(warp=0.15, tempo=0.15, band_masks=2, time_masks=2),
+    "few": Recipe(warp=0.15, tempo=0.2, band_masks=2, time_masks=5, frames=30, time_share=0.1),
     "speed": Recipe(speed=True, band_masks=2, time_masks=2),
     "strong": Recipe(
         speed=True, noise=0.5, gain=(-20.0, 6.0), warp=0.15, band_masks=2, time_masks=2
@@ -67,7 +68,7 @@ class Recordings(Protocol):
 
 
 class Augmentation:
-    """One recipe ("mask", "voices", "speed", "strong"), for waves and then for their mel frames."""
+    """One of the RECIPES, for waves and then for their mel frames."""
 
     def __init__(self, recipe: str):
         if recipe not in RECIPES:

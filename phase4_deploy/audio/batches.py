@@ -195,17 +195,22 @@ class SpeechBatches:
 
 
 class Handover:
-    """Batches of one source that give way to another's over the first `steps` steps.
+    """Batches of one source that give way to another's over the first `steps` of `total` steps.
 
-    The chance that a batch is of the first falls from 1 to 0; which it is depends on the seed and
-    the step. Each source's own batches come in their own order, none left out.
+    The chance that a batch is of the first falls from 1 to `rest` and stays there; which it is
+    depends on the seed and the step. Each source's own batches come in their own order, none left
+    out.
     """
 
-    def __init__(self, first: SpeechBatches, then: SpeechBatches, steps: int, seed: int):
-        draws = np.random.default_rng((seed, HANDOVER)).random(steps)
-        early = draws < 1 - np.arange(steps) / max(steps, 1)
+    def __init__(
+        self, first: SpeechBatches, then: SpeechBatches, steps: int, rest: float, total: int,
+        seed: int,
+    ):  # fmt: skip
+        draws = np.random.default_rng((seed, HANDOVER)).random(total)
+        given = np.clip(np.arange(total) / max(steps, 1e-9), 0, 1)
+        early = draws < 1 - (1 - rest) * given
         self.sources = (then, first)
-        self._which = early.astype(int)  # (steps,)
+        self._which = early.astype(int)  # (total,)
         self._number = np.where(early, early.cumsum(), (~early).cumsum()) - 1  # of its source
 
     def rows(self, step: int, rows: slice) -> Batch:
@@ -215,10 +220,7 @@ class Handover:
 
     def source(self, step: int) -> tuple[int, int]:
         """1 for the first source and 0 for the other, and the number of its batch."""
-        over = step - len(self._which)
-        if over < 0:
-            return int(self._which[step]), int(self._number[step])
-        return 0, over + int((self._which == 0).sum())
+        return int(self._which[step]), int(self._number[step])
 
 
 class _Waves:

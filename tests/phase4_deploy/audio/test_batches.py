@@ -227,7 +227,7 @@ def test_digits_of_people(digits):
 def test_a_handover_leaves_no_batch_of_either_out():
     """Early steps are the first source's, later ones the other's; each keeps its own order."""
     first, then = made(seed=1), made(clips=CLIPS[:12])
-    both = Handover(first, then, 40, seed=3)
+    both = Handover(first, then, 40, 0.0, 60, seed=3)
     taken = [both.source(step) for step in range(60)]
     for which, source in ((1, first), (0, then)):
         steps = [step for step, (of, _) in enumerate(taken) if of == which]
@@ -236,5 +236,13 @@ def test_a_handover_leaves_no_batch_of_either_out():
         assert some.ids == source.rows(2, slice(1, 4)).ids
     whose = [which for which, _ in taken]
     assert whose[0] == 1 and sum(whose[:20]) > 10 > sum(whose[20:40]) > 0 == sum(whose[40:])
-    assert taken == [Handover(first, then, 40, seed=3).source(step) for step in range(60)]
-    assert all(Handover(first, then, 0, seed=3).source(step) == (0, step) for step in range(3))
+    again = Handover(first, then, 40, 0.0, 60, seed=3)
+    assert taken == [again.source(step) for step in range(60)]
+
+
+def test_a_handover_may_keep_a_share():
+    first, then = made(seed=1), made(clips=CLIPS[:12])
+    kept = Handover(first, then, 100, 0.4, 1100, seed=3)
+    share = np.mean([kept.source(step)[0] for step in range(100, 1100)])
+    assert share == pytest.approx(0.4, abs=0.05)
+    assert Handover(first, then, 0, 0.0, 5, seed=3).source(4)[0] == 0

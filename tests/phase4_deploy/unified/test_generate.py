@@ -4,31 +4,22 @@ import numpy as np
 import pytest
 import torch
 
-from data.scene_words import captions
-from data.scenes import Scenes
 from phase1_foundation.language import chat
 from phase1_foundation.language.generate import Sampling
 from phase1_foundation.language.model import LanguageModelConfig
 from phase1_foundation.language.tokenizer import Tokenizer
 from phase1_foundation.vision.vit import VisionTransformerConfig
 from phase2_multimodal.vision_language.model import VisionLanguageConfig
-from phase2_multimodal.vision_language.prompts import Prompter
 from phase4_deploy.speech.alphabet import Alphabet
+from phase4_deploy.speech.ctc import prefix_beam
 from phase4_deploy.speech.encoder import SpeechEncoderConfig, SpeechRecogniserConfig
 from phase4_deploy.unified.evaluate import share_of
-from phase4_deploy.unified.generate import Unified
+from phase4_deploy.unified.generate import SPELLINGS, Unified
 from phase4_deploy.unified.lessons import alignment_of, spoken_prompt, words_of
 from phase4_deploy.unified.model import UnifiedModel, with_ear
 from shared.errors import VermeilError
 
 SHORT = Sampling(max_tokens=6, temperature=0.0)
-
-
-@pytest.fixture(scope="module")
-def prompter() -> Prompter:
-    scenes = Scenes()
-    texts = ["\n".join(captions(scenes.scene("train", number))) for number in range(200)]
-    return Prompter(Tokenizer.train(texts, 400, "bpe", threads=1))
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +55,38 @@ def test_rows_of_any_length_are_answered_as_they_are_alone(unified):
     assert together == alone
     assert len(set(together)) > 1
     assert unified.transcripts(mels) == [unified.transcripts([each])[0] for each in mels]
+
+
+def test_letters_and_language_model_choose_together(unified, monkeypatch):
+    """Of the spellings that the letters speak for, each counts what both make of it."""
+    monkeypatch.setattr(unified, "written", lambda mels: ["a dog?"])  # has no path: too long
+    ids = [*unified.model.speech.alphabet.encode("cat")]
+    scores = torch.full((3, len(unified.model.speech.alphabet)), -20.0)
+    scores[range(3), ids] = 0.0
+    scores[1, unified.model.speech.alphabet.encode("o")[0]] = -1.0  # "cot" is nearly as likely
+    monkeypatch.setattr(unified, "_log_probs", lambda mels: scores.log_softmax(dim=-1))
+    asked = []
+
+    def ranked(words: float):
+        def rank(prefix, question, texts):
+            asked.append(texts)
+            return torch.tensor([words if text == "cot" else 0.0 for text in texts])
+
+        monkeypatch.setattr(unified.speaker, "rank", rank)
+        return unified.transcripts(clips(40))[0]
+
+    assert ranked(0.0) == ranked(1.9) == "cat" and ranked(2.1) == "cot"
+    assert "a dog" in asked[0], "what the language model writes is among them"
+
+
+def test_a_clip_that_leaves_no_room_for_its_words_is_spelled(unified, monkeypatch):
+    """Its letters say what is said; the language model is not asked beyond its context."""
+    monkeypatch.setattr(unified, "written", lambda mels: [""])
+    room = unified.model.language.config.context
+    long = clips(16 * (room - 2))  # a stack of four states of four frames is an embedding
+    monkeypatch.setattr(unified.speaker, "rank", lambda *_: pytest.fail("beyond the context"))
+    found = prefix_beam(unified._log_probs(long[0]), Alphabet(), SPELLINGS)
+    assert unified.transcripts(long)[0] in [text for text, _ in found]
 
 
 def test_typed_questions_are_phase_2_s(unified):
