@@ -65,10 +65,11 @@ PRESETS = {
     ),
     "small": Preset(
         SpeechConfig(
-            dim=256, layers=8, heads=4, mlp_dim=704, augment="strong", steps=6000, batch_size=32,
-            validate_every=250, checkpoint_every=250, sample_every=1000, longest=20.0, compile=True,
+            first="spoken_prose", dim=192, layers=6, heads=3, mlp_dim=512, augment="few",
+            steps=4000, validate_every=250, checkpoint_every=250, sample_every=1000, longest=20.0,
         ),
-        "1 hour", "sentences, with --data sentences@ARCTIC", memory_gb=4, disk_mb=150,
+        "45 min", "sentences by one voice, with --data sentences@ARCTIC", DAY, seconds=2700,
+        memory_gb=3, disk_mb=400,
     ),
     "base": Preset(
         SpeechConfig(
