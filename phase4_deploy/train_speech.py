@@ -35,7 +35,7 @@ class SpeechConfig(TrainConfig):
     left: int = option(0, "states before the chunk that it may see", low=0)
     augment: Literal["", "mask", "voices", "few", "speed", "strong"] = option(
         "mask",
-        "masks; voices: and throats, tempo; few: more of both; speed: masks, speed; strong: all",
+        "masks; voices: + throats, tempo; few: more; speed: + speed; strong: + noise, loudness",
     )
     longest: float = option(12.0, "seconds of the longest clip to learn from", low=0.5)
     optimizer: Literal["adamw", "muon"] = option("muon", "muon: for hidden matrices")
@@ -143,7 +143,7 @@ def main(run: Run, engine=None):
         f"{own.seconds / 60:.0f} minutes of {speech.name}."
     )
     if before:
-        about += f" It heard {before[0].name} first."
+        about += f" It began with {before[0].name}, which made way for them."
     return run.publish(model.save_pretrained, found, about=about)
 
 

@@ -54,9 +54,10 @@ def text(subject: Subject, found: list[pareto.Measurement]) -> str:
         if one.quality is None:
             lines.append(f"{one.variant:<20}{one.note}")
             continue
+        peak = "-" if one.peak is None else f"{one.peak:.1f}"
         note = f"  dominated by {beaten[one.variant]}" if one.variant in beaten else ""
         lines.append(
-            f"{one.variant:<20}{one.megabytes:>8.2f}{one.peak or 0:>9.1f}"
+            f"{one.variant:<20}{one.megabytes:>8.2f}{peak:>9}"
             f"{one.p50:>9.2f}{one.p95:>9.2f}{whole.p50 / one.p50:>7.2f}x"
             f"{number(one.per_second):>10}{one.quality.value:>10.4f}{note}"
         )

@@ -5,6 +5,7 @@ In the process that made a variant, its peak would be that of the making.
     python -m phase3_scaling.compression.memory FILE THREADS MODULE...    for `peak_bytes` alone
 """
 
+import pickle
 import subprocess
 import sys
 import tempfile
@@ -26,14 +27,20 @@ def peak_bytes(module: nn.Module, example: tuple[Tensor, ...]) -> int:
     runtime makes of them, and what a call takes.
 
     Its packages are imported beforehand and do not count. The module must be one that pickle takes;
-    VermeilError with what the process said where it ended early.
+    VermeilError for another one, for one on a card, and with what the process said where it ended
+    early: it asks /proc.
     """
+    if any(part.device.type != "cpu" for part in (*module.parameters(), *module.buffers())):
+        raise VermeilError("a card's memory is not asked for", "ask torch.cuda")
     classes = {type(part).__module__ for part in module.modules()}
     classes |= {type(p).__module__ for p in (*module.parameters(), *module.buffers())}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "module.pt"
-        with torch.inference_mode(False):  # in which torchao's arrays cannot be taken apart
-            torch.save((module, example), path)
+        try:
+            with torch.inference_mode(False):  # in which torchao's arrays cannot be taken apart
+                torch.save((module, example), path)
+        except (pickle.PicklingError, AttributeError, TypeError) as error:
+            raise VermeilError(f"the module cannot be pickled: {error}", "name its parts") from None
         return min(_asked(path, sorted(classes)) for _ in range(PROCESSES))
 
 
@@ -48,7 +55,7 @@ def _asked(path: Path, modules: list[str]) -> int:
 
 
 def resident(which: str) -> int:
-    """Bytes of this process in memory: VmRSS now, VmHWM at most since the start or `forget`."""
+    """Bytes of this process in memory: VmRSS now, VmHWM at most since the peak began."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith(f"{which}:"):
             return int(line.split()[1]) * 1024

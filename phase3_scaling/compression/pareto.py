@@ -4,6 +4,7 @@ A variant that another one equals or beats in time, size and quality is dominate
 reason to take it, and the table says so.
 """
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median, quantiles
@@ -87,13 +88,22 @@ def measure(
         found = [
             Measurement(
                 name, size(module) / 1e6,
-                peak_bytes(module, subject.rows(BATCH)) / 1e6 if memory else None,
+                _peak(module, subject.rows(BATCH)) if memory else None,
                 1000 * median(single[name]), 1000 * quantiles(single[name], n=20)[-1],
                 BATCH / median(batched[name]), rounds, subject.quality(module),
             )
             for name, module in made.items()
         ]  # fmt: skip
     return Table(found + missing, made)
+
+
+def _peak(module: nn.Module, example: Example) -> float | None:
+    """Megabytes; None where no process can say: a card's memory, another system than Linux."""
+    try:
+        return peak_bytes(module, example) / 1e6
+    except VermeilError as error:
+        print(f"peak memory: {error.message}", file=sys.stderr)
+        return None
 
 
 @torch.inference_mode()

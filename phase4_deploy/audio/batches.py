@@ -220,6 +220,7 @@ class Handover:
 
     def source(self, step: int) -> tuple[int, int]:
         """1 for the first source and 0 for the other, and the number of its batch."""
+        step = min(step, len(self._which) - 1)  # a loader reads ahead; nobody learns from that
         return int(self._which[step]), int(self._number[step])
 
 

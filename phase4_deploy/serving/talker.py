@@ -51,8 +51,9 @@ class Talker(Writes):
     ) -> Ticket[str]:  # fmt: skip
         """The answer to a question about a picture, which is typed or spoken (`wave`, 16 kHz).
 
-        A picture alone is described, speech alone written down, a text alone continued. Where a
-        wave holds no speech, the answer is empty.
+        A picture alone is described, speech alone written down (by the language model, word by
+        word as they can be streamed; the recogniser's transcriptions are better), a text alone
+        continued. Where a wave holds no speech, the answer is empty.
         """
         return self.ask(self.prepared(question, picture, wave), sampling, streamed)
 

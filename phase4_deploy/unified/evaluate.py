@@ -134,7 +134,8 @@ def transcript_rows(
         clips = all_of_it[:most]
         mels = [features.get(clip.source, clip.id).mels for clip in clips]
         texts = [clip.text for clip in clips]
-        found, alone = unified.transcripts(mels), unified.written(mels)
+        alone = unified.written(mels)
+        found = unified.transcripts(mels, alone)
         letters = [unified.letters(each) for each in mels]
         others = found[1:] + found[:1]
         for metric, rate in (("cer", character_error_rate), ("wer", word_error_rate)):

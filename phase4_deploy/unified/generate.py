@@ -15,6 +15,7 @@ from phase1_foundation.language.tokenizer import Tokenizer
 from phase2_multimodal.vision_language.generate import GREEDY, Speaker
 from phase2_multimodal.vision_language.prompts import CAPTION, Prompter
 from phase4_deploy.audio.activity import edged, speaks, trimmed
+from phase4_deploy.audio.batches import STRIDE
 from phase4_deploy.audio.decode import Source, read
 from phase4_deploy.audio.log_mel import LogMel
 from phase4_deploy.speech.ctc import greedy, prefix_beam, text_log_probs
@@ -107,43 +108,56 @@ class Unified:
         return self._say(number, pictures, mels, prompts, sampling)
 
     @torch.inference_mode()
-    def transcripts(self, mels: Sequence[Float[Tensor, "_ 80"]]) -> list[str]:
+    def transcripts(
+        self, mels: Sequence[Float[Tensor, "_ 80"]], written: Sequence[str] | None = None
+    ) -> list[str]:
         """What is said in each clip, in two passes (Zhang et al., 2020): of the spellings that the
-        encoder's letters speak for, and of what the language model writes by itself, the one that
-        is likeliest to both."""
-        return [*map(self._likeliest, mels, self.written(mels))]
+        encoder's letters speak for, and of what the language model writes by itself (`written`,
+        where that is known), the one that is likeliest to both."""
+        return [*map(self._likeliest, mels, self.written(mels) if written is None else written)]
 
     @torch.inference_mode()
     def written(self, mels: Sequence[Float[Tensor, "_ 80"]]) -> list[str]:
-        """What the language model writes of each clip by itself, greedily."""
-        prompts = [self.prompter.question(TRANSCRIBE)] * len(mels)
-        return self._say(len(mels), None, mels, prompts, LONG)
+        """What the language model writes of each clip by itself, greedily; nothing of one that
+        leaves no room for words in its context."""
+        prompt = self.prompter.question(TRANSCRIBE)
+        rows = [row for row, one in enumerate(mels) if self._room(one) > len(prompt)]
+        some = self._say(len(rows), None, [mels[row] for row in rows], [prompt] * len(rows), LONG)
+        said = dict(zip(rows, some, strict=True))
+        return [said.get(row, "") for row in range(len(mels))]
+
+    def _room(self, mels: Float[Tensor, "t 80"]) -> int:
+        """Tokens that find a place behind a clip."""
+        states = max(1, len(mels) // STRIDE)
+        heard = -(-states // self.model.ear.stack)
+        return self.model.language.config.context - len(self.prompter.opening) - heard
 
     def _likeliest(self, mels: Float[Tensor, "t 80"], own: str) -> str:
         alphabet, log_probs = self.model.speech.alphabet, self._log_probs(mels)
+        if not len(log_probs):
+            return ""
         spellings = dict.fromkeys(text for text, _ in prefix_beam(log_probs, alphabet, SPELLINGS))
         with contextlib.suppress(VermeilError):  # the language model knows other characters, too
             spellings[alphabet.spell(own)] = None
-        texts = [text for text in spellings if text]
-        if not texts:
-            return ""
+        texts = [*spellings]
         score = text_log_probs(log_probs, [*map(alphabet.encode, texts)])
-        heard, question = self._prefix(None, mels), self.prompter.question(TRANSCRIBE)
-        longest = len(question) + max(len(self.prompter.answer(text)) for text in texts)
-        if heard.shape[1] + longest <= self.model.language.config.context:  # else letters alone
+        longest = max(len(self.prompter.answer(text)) for text in texts)
+        if len(self.prompter.question(TRANSCRIBE)) + longest <= self._room(mels):  # else: letters
+            heard = self._prefix(None, mels)
             score += WORDS * self.speaker.rank(heard, TRANSCRIBE, texts).cpu()
         return texts[int(score.argmax())]
 
     @torch.inference_mode()
     def letters(self, mels: Float[Tensor, "t 80"]) -> str:
         """What the encoder's own head writes, letter by letter."""
-        log_probs = self._log_probs(mels)[None]
+        log_probs = self._log_probs(mels)[None]  # (1, N, vocab)
         return greedy(log_probs, torch.tensor([log_probs.shape[1]]), self.model.speech.alphabet)[0]
 
     def _log_probs(self, mels: Float[Tensor, "t 80"]) -> Float[Tensor, "n vocab"]:
         device = self.model.language.embed.weight.device
         length = torch.tensor([len(mels)], device=device)
-        return self.model.speech(mels[None].to(device), length)[0][0].cpu()
+        log_probs, lengths = self.model.speech(mels[None].to(device), length)
+        return log_probs[0, : int(lengths[0])].cpu()
 
     def _prompt(self, text: str) -> list[int]:
         return self.prompter.question(text) if text else spoken_prompt(self.prompter)

@@ -39,3 +39,11 @@ def test_a_graph_is_taken_along(wide):
 def test_a_process_that_ends_is_told():
     with pytest.raises(VermeilError, match=r"ended: RuntimeError: mat1 and mat2"):
         peak_bytes(nn.Linear(4, 4), (torch.ones(2, 5),))
+
+
+def test_what_cannot_be_pickled_is_told():
+    class Local(nn.Linear):
+        pass
+
+    with pytest.raises(VermeilError, match="cannot be pickled"):
+        peak_bytes(Local(4, 4), (torch.ones(2, 4),))

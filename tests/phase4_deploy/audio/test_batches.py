@@ -68,7 +68,7 @@ def test_each_clip_comes_once_an_epoch(pool, batch_size):
     assert len({*epoch}) == NUMBER
 
 
-@pytest.mark.parametrize("augment", ["", "mask", "voices", "speed", "strong"])
+@pytest.mark.parametrize("augment", ["", "mask", "voices", "few", "speed", "strong"])
 @pytest.mark.parametrize("cuts", [(3,), (1, 2, 5)])
 def test_processes_split_a_batch_without_changing_it(augment, cuts):
     whole = made(augment).rows(5, slice(None))
@@ -236,6 +236,7 @@ def test_a_handover_leaves_no_batch_of_either_out():
         assert some.ids == source.rows(2, slice(1, 4)).ids
     whose = [which for which, _ in taken]
     assert whose[0] == 1 and sum(whose[:20]) > 10 > sum(whose[20:40]) > 0 == sum(whose[40:])
+    assert both.source(60) == both.source(61) == taken[59], "loaders read ahead of the last step"
     again = Handover(first, then, 40, 0.0, 60, seed=3)
     assert taken == [again.source(step) for step in range(60)]
 

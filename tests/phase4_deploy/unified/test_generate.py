@@ -79,12 +79,22 @@ def test_letters_and_language_model_choose_together(unified, monkeypatch):
     assert "a dog" in asked[0], "what the language model writes is among them"
 
 
+def test_letters_that_say_nothing_win(unified, monkeypatch):
+    """Whatever the language model makes of silence."""
+    monkeypatch.setattr(unified, "written", lambda mels: ["a dog"])
+    blank = torch.full((9, len(Alphabet())), -30.0)
+    blank[:, 0] = 0.0
+    monkeypatch.setattr(unified, "_log_probs", lambda mels: blank.log_softmax(dim=-1))
+    monkeypatch.setattr(unified.speaker, "rank", lambda *of: torch.zeros(len(of[-1])))
+    assert unified.transcripts(clips(40)) == [""]
+
+
 def test_a_clip_that_leaves_no_room_for_its_words_is_spelled(unified, monkeypatch):
     """Its letters say what is said; the language model is not asked beyond its context."""
-    monkeypatch.setattr(unified, "written", lambda mels: [""])
     room = unified.model.language.config.context
-    long = clips(16 * (room - 2))  # a stack of four states of four frames is an embedding
+    long = clips(16 * (room + 9))  # a stack of four states of four frames is an embedding
     monkeypatch.setattr(unified.speaker, "rank", lambda *_: pytest.fail("beyond the context"))
+    assert unified.written([*clips(40), *long])[1] == ""
     found = prefix_beam(unified._log_probs(long[0]), Alphabet(), SPELLINGS)
     assert unified.transcripts(long)[0] in [text for text, _ in found]
 
