@@ -144,7 +144,7 @@ def test_sentences_are_those_that_are_read_as_they_are_written():
     text = """CHAPTER 1.
 
     "I die to see him." She had 3 sisters, it is said. _Italics_ are not read aloud, sir!
-    Where did you get that quiz--of a hat? Oh! The end of a line that
+    Where did you get that quiz--of a hat? She walked with Mr. Elliot. Oh! The end of a line that
     is broken. no capital begins this one here. It has no end that we know of"""
     found = [*sentences(text.replace("\n    ", "\n"), 3, 9)]
     assert found == ["I die to see him.", "Where did you get that quiz--of a hat?"]
