@@ -32,6 +32,8 @@ def peak_bytes(module: nn.Module, example: tuple[Tensor, ...]) -> int:
     """
     if any(part.device.type != "cpu" for part in (*module.parameters(), *module.buffers())):
         raise VermeilError("a card's memory is not asked for", "ask torch.cuda")
+    for part in module.modules():
+        part.__dict__.pop("extra_repr", None)  # torchao's: how it is printed, which pickle refuses
     classes = {type(part).__module__ for part in module.modules()}
     classes |= {type(p).__module__ for p in (*module.parameters(), *module.buffers())}
     with tempfile.TemporaryDirectory() as folder:

@@ -6,7 +6,7 @@ from torch import nn
 
 from phase3_scaling.compression.memory import peak_bytes
 from phase3_scaling.compression.onnx_runtime import OrtModule
-from phase3_scaling.compression.quantize import Bfloat16, ort_fp32
+from phase3_scaling.compression.quantize import Bfloat16, int8_weight_only, ort_fp32
 from shared.errors import VermeilError
 
 WEIGHTS = 4 * 4 * 2000**2  # bytes of four matrices
@@ -28,6 +28,13 @@ def test_peak_is_the_weights_and_what_a_call_takes(wide):
 def test_half_the_bits_take_half_the_memory(wide):
     half = peak_bytes(Bfloat16(wide).eval(), (torch.ones(1, 2000),))
     assert half == pytest.approx(WEIGHTS / 2, rel=0.35)
+
+
+def test_torchao_s_layers_take_a_quarter(wide):
+    pytest.importorskip("torchao")
+    eight = int8_weight_only(wide, [(torch.ones(2, 2000),)]).eval()
+    found = peak_bytes(eight, (torch.ones(1, 2000),))
+    assert WEIGHTS / 4 < found < WEIGHTS, "8 bits, and floats of one layer at a time"
 
 
 def test_a_graph_is_taken_along(wide):
