@@ -52,12 +52,14 @@ class Spoken(SpeechData):
 
     version = "2"
     rate: int  # samples a second of the clips
+    config_class: type
 
-    def __init__(self, root: Path | None = None):
+    def __init__(self, root: Path | None = None, config: Any = None):
         if root is not None:
             raise VermeilError(
                 f"{self.name} is made, not read: it takes no root", "leave out --root"
             )
+        self.config = config or self.config_class()
 
     @abstractmethod
     def lines(self, split: str) -> Iterator[Line]:
@@ -171,10 +173,7 @@ class SpokenWords(Spoken):
     description = "espeak-ng says the vocabulary of embedded_speech, several voices"
     size = "made once, 15 MB"
     rate = 8_000
-
-    def __init__(self, root: Path | None = None, config: WordsConfig | None = None):
-        super().__init__(root)
-        self.config = config or WordsConfig()
+    config_class = WordsConfig
 
     @property
     def splits(self) -> str:  # type: ignore[override]
@@ -211,6 +210,20 @@ class SpokenWords(Spoken):
                 yield Line(name, text, manner(voice, seed, own, number, n, 1000))
 
 
+class Counted(Spoken):
+    """Lines of which the configuration says how many there are, in `train` and in `test`."""
+
+    @property
+    def splits(self) -> str:  # type: ignore[override]
+        """Clips in train, validation and test."""
+        return " / ".join(f"{self.number(split):,}" for split in SPLITS)
+
+    def number(self, split: str) -> int:
+        """How many a split has; validation as many as test."""
+        check_split(split)
+        return self.config.train if split == "train" else self.config.test
+
+
 @dataclass(frozen=True)
 class QuestionsConfig:
     """How many scenes have one of their questions asked aloud."""
@@ -220,7 +233,7 @@ class QuestionsConfig:
     seed: int = 0
 
 
-class SpokenQuestions(Spoken):
+class SpokenQuestions(Counted):
     """One question about each of the first scenes of `scenes`, aloud; 16,000 Hz.
 
     A clip's id is SPLIT/QUESTION with the question's own id; `asked` gives the two together.
@@ -231,15 +244,7 @@ class SpokenQuestions(Spoken):
     description = "espeak-ng asks questions about generated scenes, several voices"
     size = "made once, 60 MB"
     rate = 16_000
-
-    def __init__(self, root: Path | None = None, config: QuestionsConfig | None = None):
-        super().__init__(root)
-        self.config = config or QuestionsConfig()
-
-    @property
-    def splits(self) -> str:  # type: ignore[override]
-        """Clips in train, validation and test."""
-        return f"{self.config.train:,} / {self.config.test:,} / {self.config.test:,}"
+    config_class = QuestionsConfig
 
     def identity(self) -> str:
         """The scenes and the configuration."""
@@ -247,9 +252,8 @@ class SpokenQuestions(Spoken):
 
     def questions(self, split: str) -> Iterator[VisualQuestion]:
         """The questions that are asked, one of each scene, in the order of the scenes."""
-        check_split(split)
         scenes, own = Scenes(), SPLITS.index(split)
-        for number in range(self.config.train if split == "train" else self.config.test):
+        for number in range(self.number(split)):
             known = list(scenes.asked(scenes.scene(split, number)))
             random = np.random.default_rng((self.config.seed, own, number))
             yield known[random.integers(len(known))]
@@ -277,7 +281,7 @@ class ProseConfig:
     seed: int = 0
 
 
-class SpokenProse(Spoken):
+class SpokenProse(Counted):
     """Sentences of `embedded_text`, read aloud: for a recogniser to begin with; 16,000 Hz.
 
     They are drawn from all documents of the split alike, a novel's as a short address's. Numbers
@@ -290,15 +294,7 @@ class SpokenProse(Spoken):
     description = "espeak-ng reads sentences of embedded_text, several voices"
     size = "made once, 220 MB"
     rate = 16_000
-
-    def __init__(self, root: Path | None = None, config: ProseConfig | None = None):
-        super().__init__(root)
-        self.config = config or ProseConfig()
-
-    @property
-    def splits(self) -> str:  # type: ignore[override]
-        """Clips in train, validation and test."""
-        return f"{self.config.train:,} / {self.config.test:,} / {self.config.test:,}"
+    config_class = ProseConfig
 
     def identity(self) -> str:
         """The text and the configuration."""
@@ -310,13 +306,12 @@ class SpokenProse(Spoken):
         """The sentences, the split's voices in turn."""
         from data.embedded_text import EmbeddedText
 
-        check_split(split)
+        most = self.number(split)
         found = dict.fromkeys(
             sentence
             for document in EmbeddedText().documents(split)
             for sentence in sentences(document.text, *self.config.words)
         )
-        most = self.config.train if split == "train" else self.config.test
         voices, own = VOICES[split], SPLITS.index(split)
         order = np.random.default_rng((self.config.seed, own)).permutation(len(found))[:most]
         known = [*found]

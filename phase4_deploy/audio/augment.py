@@ -110,8 +110,8 @@ class Augmentation:
         return SPEEDS[np.random.default_rng((*key, SPEED)).integers(len(SPEEDS))]
 
     def mels(self, key: Key, mels: Float[Tensor, "t m"], least: int = 0) -> Float[Tensor, "n m"]:
-        """By a longer or shorter throat, slower or faster (but `least` frames), with some bands
-        and some stretches of time at 0, which is about the mean; a copy."""
+        """By a longer or shorter throat, slower or faster (not below `least` frames), with some
+        bands and some stretches of time at 0, which is about the mean; a copy."""
         recipe, bands = self.recipe, mels.shape[1]
         mels = self.voice(key, mels, least)
         frames = len(mels)

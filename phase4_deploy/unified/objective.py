@@ -65,7 +65,7 @@ class Answers(Objective):
         letters; the language model's own embeddings are what it is told apart from."""
         said = torch.full(heard.real.shape, NOTHING)  # (B, M)
         for row, (length, text) in enumerate(zip(n.tolist(), sound.texts, strict=True)):
-            if 0 < shortest(Alphabet().encode(text)) <= length:
+            if has_path(text, length):
                 stack = self.model.ear.stack
                 named = alignment_of(letters[row, :length], text, self.prompter, stack)
                 said[row, : len(named)] = torch.tensor(named)
@@ -74,6 +74,11 @@ class Answers(Objective):
         logits = heard.embeddings[known.to(table.device)].to(table.dtype) @ table.T  # (N, vocab)
         costs = F.cross_entropy(logits.float(), said[known].to(table.device), reduction="sum")
         return costs / max(1, int(known.sum()))
+
+
+def has_path(text: str, states: int) -> bool:
+    """Whether a text has letters, and a clip of so many states has room for them."""
+    return 0 < shortest(Alphabet().encode(text)) <= states
 
 
 def spelled(sound: Batch) -> list[list[int]]:
@@ -92,7 +97,7 @@ def begin(model: UnifiedModel, batches: Sequence[Batch], prompter: Prompter) -> 
         stacked, m = model.ear.stacked(states, lengths)
         rows = zip(stacked, letters, lengths.tolist(), m.tolist(), sound.texts, strict=True)
         for row, scores, n, stacks, text in rows:
-            if n < shortest(Alphabet().encode(text)) or not Alphabet().encode(text):
+            if not has_path(text, n):
                 continue
             said = alignment_of(scores[:n], text, prompter, model.ear.stack)
             words = model.language.embed(torch.tensor(said, device=row.device))

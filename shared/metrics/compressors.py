@@ -15,6 +15,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
+from shared.errors import VermeilError
+
 ROOT = Path(__file__).resolve().parents[2]
 CHUNK = 2**16  # bytes
 PPM_ORDER = 16
@@ -29,10 +31,11 @@ def xz_bits_per_byte(texts: Sequence[bytes], primed_with: bytes = b"") -> list[f
     payload of an .xz file without its container: 5 bytes of framing and no more. Takes about 0.8 s
     and 13 MB a megabyte read, `primed_with` once for all texts. Raises ValueError for an empty one.
     """
-    # The empty text: what is spent on `primed_with` itself.
-    [already, *sizes] = _sizes("xz", [b"", *texts], primed_with)
-    spent = already if primed_with else 0
-    return [8 * (size - spent) / len(text) for size, text in zip(sizes, texts, strict=True)]
+    _check(texts)
+    # After the empty text stands what of `primed_with` had not been written yet.
+    [held, *sizes] = _sizes("xz", [b"", *texts], primed_with)
+    held = held if primed_with else 0
+    return [8 * (size - held) / len(text) for size, text in zip(sizes, texts, strict=True)]
 
 
 def ppm_bits_per_byte(texts: Sequence[bytes], primed_with: bytes = b"") -> list[float]:
@@ -47,6 +50,7 @@ def ppm_bits_per_byte(texts: Sequence[bytes], primed_with: bytes = b"") -> list[
 
     Source: Cleary and Witten 1984 (PPM); Shkarin 2002 (PPMd).
     """
+    _check(texts)
     sizes = _sizes("ppm", texts, primed_with)
     return [8 * size / len(text) for size, text in zip(sizes, texts, strict=True)]
 
@@ -97,34 +101,40 @@ ENCODERS = {"xz": _Xz, "ppm": _Ppm}
 
 
 def _sizes(name: str, texts: Sequence[bytes], primed_with: bytes) -> list[int]:
-    """Bytes that a compressor writes of each text after `primed_with`; xz's count that in, too.
+    """Bytes that a compressor still writes when each text follows `primed_with`, its end included.
 
     A process of its own reads `primed_with` once and forks for each text: the priming takes longer
     than all that follows, and its state cannot be copied otherwise.
     """
-    if not all(texts[name == "xz" :]):
-        raise ValueError("an empty text has no bits per byte")
     with tempfile.NamedTemporaryFile() as file:
         file.writelines([primed_with, *texts])
         file.flush()
         lengths = map(str, [len(primed_with), *map(len, texts)])
         command = [sys.executable, "-m", __name__, name, file.name, *lengths]
-        done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    if done.returncode:
+        said = done.stderr.strip().splitlines() or [f"status {done.returncode}"]
+        raise VermeilError(f"the compressor {name} ended early: {said[-1]:.200}",
+                           "is there enough memory?")  # fmt: skip
     return [*map(int, done.stdout.split())]
+
+
+def _check(texts: Sequence[bytes]) -> None:
+    if not all(texts):
+        raise ValueError("an empty text has no bits per byte")
 
 
 def _serve(name: str, path: str, primed: int, *lengths: int) -> None:
     with open(path, "rb") as file:
         encoder: _Encoder = ENCODERS[name](primed + max(lengths))
-        before = encoder.read(file.read(primed))
+        encoder.read(file.read(primed))
         for text in [file.read(length) for length in lengths]:
             child = os.fork()
             if child == 0:
-                size = (before if name == "xz" else 0) + encoder.read(text) + encoder.end()
-                os.write(1, f"{size}\n".encode())
+                os.write(1, f"{encoder.read(text) + encoder.end()}\n".encode())
                 os._exit(0)
-            if os.waitpid(child, 0)[1]:
-                raise SystemExit(f"{name} ended early")
+            if status := os.waitpid(child, 0)[1]:
+                raise SystemExit(f"its copy ended with status {status}")
 
 
 if __name__ == "__main__":

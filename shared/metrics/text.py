@@ -82,7 +82,7 @@ class TextScore:
 
 @torch.no_grad()
 def score_tokens(
-    logits_of: LogitsOf, tokens: Tokens, *, context: int, stride: int, batch_size: int
+    logits_of: LogitsOf | Choosy, tokens: Tokens, *, context: int, stride: int, batch_size: int
 ) -> np.ndarray:
     """Negative log-likelihood in nats of every token but the first: (n,) -> (n - 1,) float64.
 
@@ -92,9 +92,9 @@ def score_tokens(
     token all the context the model can take. The first token has nothing to be predicted from:
     prepend BOS.
 
-    `logits_of` gets the tokens on the device they came on; it must be causal (windows are padded
-    on the right) and in evaluation mode. At most batch_size windows' logits exist at a time.
-    Raises VermeilError unless 1 <= stride <= context.
+    `logits_of`, a function or a `Choosy` model, gets the tokens on the device they came on; it must
+    be causal (windows are padded on the right) and in evaluation mode. At most batch_size windows'
+    logits exist at a time. Raises VermeilError unless 1 <= stride <= context.
 
     Source: "Perplexity of fixed-length models", transformers documentation. Its windows of L
     tokens predict L - 1, so they are these at context = L - 1.
@@ -104,7 +104,7 @@ def score_tokens(
 
 @torch.no_grad()
 def score_documents(
-    logits_of: LogitsOf,
+    logits_of: LogitsOf | Choosy,
     documents: Sequence[tuple[Tokens, int]],
     *,
     context: int,
@@ -145,7 +145,9 @@ def _windows(
 
 
 def _score_windows(
-    logits_of: LogitsOf, windows: Iterable[tuple[torch.Tensor, torch.Tensor]], batch_size: int
+    logits_of: LogitsOf | Choosy,
+    windows: Iterable[tuple[torch.Tensor, torch.Tensor]],
+    batch_size: int,
 ) -> np.ndarray:
     """The windows' scored targets' negative log-likelihoods, in order: (n,) float64."""
     windows, scores = iter(windows), [np.empty(0)]

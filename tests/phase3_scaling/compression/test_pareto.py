@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from phase3_scaling.compression import pareto
+from phase3_scaling.compression import bench, pareto
 from phase3_scaling.compression.pareto import Measurement
 from phase3_scaling.compression.subjects import Subject
 from shared.errors import VermeilError
@@ -104,3 +104,27 @@ def test_variants_are_made_timed_and_measured(subject):
     plot = pareto.frontier([(subject, table.found)])
     (line,) = plot["series"]
     assert len(line["x"]) == len(line["y"]) and 1.0 in line["y"]
+
+
+def test_memory_is_asked_for_and_printed(subject, monkeypatch):
+    """A number where a process said it, a dash where none did: 0 would be a lie."""
+
+    def peak(module, example):
+        if isinstance(module, Slow):
+            raise VermeilError("it cannot be pickled", "name its parts")
+        return 7_250_000
+
+    monkeypatch.setattr(pareto, "peak_bytes", peak)
+    variants = {
+        "eager_fp32": pareto.as_it_is(subject.model),
+        "slow": lambda model, examples: Slow(model),
+    }
+    found = pareto.measure(subject, variants, size, rounds=3, memory=True).found
+    assert [one.peak for one in found] == [7.25, None]
+    lines = bench.text(subject, found).splitlines()
+    columns = [line.split()[:3] for line in lines[1:4]]
+    assert columns[0] == ["variant", "MB", "peak"]
+    assert columns[1][2] == "7.2" and columns[2][2] == "-"
+    assert [one.peak for one in pareto.measure(subject, variants, size, rounds=3).found] == [
+        None
+    ] * 2

@@ -133,7 +133,7 @@ def test_a_tempo_keeps_pitch_and_order_and_what_a_text_needs(monkeypatch):
         mels = change.mels((0, place), rising)
         lengths.append(len(mels))
         assert len(mels) == change.frames((0, place), 200)
-        torch.testing.assert_close(mels[:, 7] - 7, mels[:, 0]), "every band at the same pace"
+        torch.testing.assert_close(mels[:, 7] - 7, mels[:, 0])  # every band at the same pace
         assert (mels[:, 0].diff() > -1e-6).all() and mels[0, 0] < 0.01 and mels[-1, 0] > 0.99
     assert 170 <= min(lengths) < 175 and 225 < max(lengths) <= 230
     enough = [change.frames((0, place), 200, 190) for place in range(60)]

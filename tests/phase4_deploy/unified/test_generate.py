@@ -79,9 +79,10 @@ def test_letters_and_language_model_choose_together(unified, monkeypatch):
     assert "a dog" in asked[0], "what the language model writes is among them"
 
 
-def test_letters_that_say_nothing_win(unified, monkeypatch):
+@pytest.mark.parametrize("written", ["a dog", "", "\u4e09"])
+def test_letters_that_say_nothing_win(unified, monkeypatch, written):
     """Whatever the language model makes of silence."""
-    monkeypatch.setattr(unified, "written", lambda mels: ["a dog"])
+    monkeypatch.setattr(unified, "written", lambda mels: [written])
     blank = torch.full((9, len(Alphabet())), -30.0)
     blank[:, 0] = 0.0
     monkeypatch.setattr(unified, "_log_probs", lambda mels: blank.log_softmax(dim=-1))

@@ -7,6 +7,7 @@ import random
 import pyppmd
 import pytest
 
+from shared.errors import VermeilError
 from shared.metrics import compressors
 
 
@@ -61,6 +62,12 @@ def test_the_start_of_a_long_priming_is_remembered(bits_per_byte):
 def test_an_empty_text_is_refused(bits_per_byte):
     with pytest.raises(ValueError, match="empty"):
         bits_per_byte(b"", primed_with=PROSE)
+
+
+def test_a_process_that_ends_is_told(monkeypatch):
+    monkeypatch.setattr(compressors.sys, "executable", "false")
+    with pytest.raises(VermeilError, match="the compressor ppm ended early: status 1"):
+        ppm_bits_per_byte(PROSE)
 
 
 @pytest.mark.parametrize("name", ["xz_bits_per_byte", "ppm_bits_per_byte"])

@@ -136,7 +136,7 @@ def test_logits_are_asked_for_where_they_count_alone():
             return whole_window_logits(tokens)[where]
 
     tokens, settings = random_tokens(30, 11), {"context": 8, "stride": 3, "batch_size": 4}
-    found = score_tokens(Choosing(), tokens, **settings)  # type: ignore[arg-type]
+    found = score_tokens(Choosing(), tokens, **settings)
     np.testing.assert_allclose(found, score_tokens(whole_window_logits, tokens, **settings))
     assert sum(made) == len(found) == 29
 
