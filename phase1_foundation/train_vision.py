@@ -115,7 +115,6 @@ def inputs(choice: Choice[VisionConfig]) -> Inputs:
 
 def main(run: Run, engine=None):
     """Resize the pictures, train, probe against the floors, publish the encoder."""
-    from data.augment import Augmentation
     from data.picture_batches import LIGHT, PictureBatches
     from data.pictures import arrays
     from phase1_foundation.vision import encoders, evaluate, objective
@@ -136,8 +135,11 @@ def main(run: Run, engine=None):
         reuse = objective.start_from(parent, model, task, batches)
     masked = isinstance(task, objective.Masked)
     drawings = objective.Drawings(task.model, validation) if masked else None
-    light = config.augment in ("", *LIGHT)
-    augment = config.augment or None if light else Augmentation(config.augment, config.size)
+    augment = config.augment or None
+    if config.augment not in ("", *LIGHT):
+        from data.augment import Augmentation  # takes the extra `vision`; the light ones do not
+
+        augment = Augmentation(config.augment, config.size)
     history = fit(
         task,
         PictureBatches(train.pixels, train.labels, config.batch_size, config.seed, augment),

@@ -11,6 +11,7 @@ B, T and P are free, so one file reads a prompt, whole or in parts, and writes t
 names are those that exports of `transformers` models have. P + T may not exceed the context.
 """
 
+import logging
 import warnings
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -112,6 +113,9 @@ def save_graph(
     """
     from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 
+    # Without torchvision it warns, at every export, that torchvision's operators are not known.
+    registry = logging.getLogger("torch.onnx._internal.exporter._registration")
+    registry.setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "# The axis name")  # says that the same name is the same
         program = torch.onnx.export(
