@@ -4,7 +4,7 @@ Whatever is done to a model, what comes out is called with the same tensors. So 
 the task's own metric do for every variant of every model.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -25,10 +25,11 @@ from phase1_foundation.language.tokenizer import Tokenizer
 from phase1_foundation.train_diffusion import DiffusionTrainConfig
 from phase1_foundation.vision import encoders
 from phase1_foundation.vision.evaluate import apply
-from phase2_multimodal.talks import talks_of, to_measure
+from phase2_multimodal.talks import Talk, talks_of, to_measure
 from phase2_multimodal.text_to_image import draw as illustrating
 from phase2_multimodal.text_to_image.judge import Truth, judged, trained_judge
 from phase2_multimodal.train_text_to_image import TextToImageTrainConfig, scenes_of
+from phase2_multimodal.vision_language.evaluate_answers import people
 from phase2_multimodal.vision_language.model import VisionLanguageModel, mask_of
 from phase2_multimodal.vision_language.prompts import CAPTION, Prompter
 from phase3_scaling.compression.onnx_graphs import Illustrator
@@ -39,6 +40,7 @@ from shared.metrics.caption import caption_scores
 from shared.metrics.image_evaluation import evaluate_pictures, reference_statistics
 from shared.metrics.intervals import Mean, mean_of, wilson
 from shared.metrics.text import score_documents
+from shared.metrics.vqa import vqa_accuracy
 
 Example = tuple[Tensor, ...]  # what a model is called with
 ROWS = 16  # of an example
@@ -141,11 +143,7 @@ class Captioner(nn.Module):
 
 def caption(artifact: Artifact, n: int = 128) -> Subject:
     """A captioner as one function; CIDEr of what it says greedily, without a cache."""
-    config = artifact.manifest["config"]
-    prompter = Prompter(Tokenizer.from_pretrained(artifact))
-    model = Captioner(VisionLanguageModel.from_pretrained(artifact), prompter.opening).eval()
-    talks = to_measure(data.load_pictures(config["data"]), "test", config["size"], n)
-    pictures = to_tensor(np.stack([talk.pixels for talk in talks]))
+    prompter, talks, pictures = looked_at(artifact, n)
     references = {str(i): talk.captions for i, talk in enumerate(talks)}
     question = torch.tensor([prompter.question(CAPTION)])
 
@@ -153,30 +151,74 @@ def caption(artifact: Artifact, n: int = 128) -> Subject:
         said = [
             prompter.tokenizer.decode(ids).strip() or "."
             for part in pictures.split(ROWS)
-            for ids in greedy(module, part, question, prompter.end)
+            for ids in greedy(module, part, question.expand(len(part), -1), prompter.end)
         ]
         captions = {str(i): text for i, text in enumerate(said)}
         return mean_of(caption_scores(captions, references, java=False).scores["cider_simple"].each)
 
+    return looking("caption", artifact, prompter, "cider_simple", quality)
+
+
+def vqa(artifact: Artifact, n: int = 128) -> Subject:
+    """The same after the questions: VQA accuracy of what it answers about n pictures."""
+    prompter, talks, pictures = looked_at(artifact, n)
+    asked = [(place, q) for place, talk in enumerate(talks) for q in talk.questions]
+    questions = [prompter.question(q.text) for _, q in asked]
+
+    def quality(module: nn.Module) -> Mean:
+        points = np.zeros(len(asked))
+        for rows in alike(questions, ROWS):
+            seen = pictures[[asked[row][0] for row in rows]]
+            words = torch.tensor([questions[row] for row in rows])
+            for row, ids in zip(rows, greedy(module, seen, words, prompter.end), strict=True):
+                answer = prompter.tokenizer.decode(ids).strip()
+                points[row] = vqa_accuracy(answer, people(asked[row][1]))
+        return mean_of(points, [place for place, _ in asked])
+
+    return looking("vqa", artifact, prompter, "vqa_accuracy", quality)
+
+
+def looked_at(artifact: Artifact, n: int) -> tuple[Prompter, list[Talk], Float[Tensor, "n 3 h w"]]:
+    """What puts questions to a vision-language model, and n test pictures of its data."""
+    config = artifact.manifest["config"]
+    talks = to_measure(data.load_pictures(config["data"]), "test", config["size"], n)
+    pictures = to_tensor(np.stack([talk.pixels for talk in talks]))
+    return Prompter(Tokenizer.from_pretrained(artifact)), talks, pictures
+
+
+def looking(
+    name: str, artifact: Artifact, prompter: Prompter, metric: str,
+    quality: Callable[[nn.Module], Mean],
+) -> Subject:  # fmt: skip
+    """A vision-language model as one function of training pictures and how captions begin."""
+    config = artifact.manifest["config"]
+    model = Captioner(VisionLanguageModel.from_pretrained(artifact), prompter.opening).eval()
     train = talks_of(data.load_pictures(config["data"]), "train", config["size"])
-    seen = to_tensor(np.stack([train[number].pixels for number in range(4 * ROWS)]))
-    answers = torch.tensor(
-        [prompter.answer(train[number].captions[0])[:8] for number in range(4 * ROWS)]
-    )
-    words = torch.cat([question.expand(len(answers), -1), answers], dim=1)  # (4 R, T)
+    talks = [train[number] for number in range(4 * ROWS)]
+    seen = to_tensor(np.stack([talk.pixels for talk in talks]))
+    question = prompter.question(CAPTION)
+    words = torch.tensor([question + prompter.answer(talk.captions[0])[:8] for talk in talks])
     return Subject(
-        "caption", artifact, model,
-        tuple(zip(seen.split(ROWS), words.split(ROWS), strict=True)), "picture with a caption",
-        "cider_simple", "higher", f"{config['size']} px, greedy", quality,
+        name, artifact, model, tuple(zip(seen.split(ROWS), words.split(ROWS), strict=True)),
+        "picture with a caption", metric, "higher", f"{config['size']} px, greedy", quality,
     )  # fmt: skip
+
+
+def alike(questions: Sequence[Sequence[int]], most: int) -> Iterator[list[int]]:
+    """Which questions can be asked at once: as many as `most` of one length."""
+    by_length: dict[int, list[int]] = {}
+    for place, tokens in enumerate(questions):
+        by_length.setdefault(len(tokens), []).append(place)
+    for places in by_length.values():
+        for first in range(0, len(places), most):
+            yield places[first : first + most]
 
 
 @torch.inference_mode()
 def greedy(
-    module: nn.Module, pictures: Float[Tensor, "b 3 h w"], question: Int[Tensor, "1 q"], end: int
+    module: nn.Module, pictures: Float[Tensor, "b 3 h w"], tokens: Int[Tensor, "b q"], end: int
 ) -> list[list[int]]:
     """The likeliest word after the other until all rows have ended."""
-    tokens = question.expand(len(pictures), -1)
     asked = tokens.shape[1]
     for _ in range(LONGEST_CAPTION):
         following = module(pictures, tokens)[:, -1].argmax(dim=1, keepdim=True)
@@ -273,6 +315,7 @@ SUBJECTS: dict[str, Callable[..., Subject]] = {
     "lm": language,
     "vision": vision,
     "caption": caption,
+    "vqa": vqa,
     "diffusion": diffusion,
     "text_to_image": text_to_image,
 }

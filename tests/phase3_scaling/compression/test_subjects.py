@@ -1,16 +1,20 @@
 """Models as functions of tensors: what they say and draw is what they say and draw elsewhere."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
+from data.questions import VisualQuestion
 from phase1_foundation.diffusion.model import Condition, DiffusionConfig, DiffusionModel
+from phase1_foundation.language import chat
 from phase1_foundation.language.model import LanguageModelConfig
 from phase1_foundation.language.tokenizer import Tokenizer
 from phase1_foundation.vision.vit import VisionTransformerConfig
 from phase2_multimodal.vision_language.generate import Speaker
 from phase2_multimodal.vision_language.model import VisionLanguageConfig, VisionLanguageModel
 from phase2_multimodal.vision_language.prompts import CAPTION, Prompter
-from phase3_scaling.compression.subjects import Captioner, greedy, subjects
+from phase3_scaling.compression.subjects import Captioner, alike, greedy, subjects, vqa
 from shared.errors import VermeilError
 
 
@@ -20,7 +24,8 @@ def prompter() -> Prompter:
     return Prompter(Tokenizer.train(words, 300, "bpe", threads=1))
 
 
-def test_a_caption_without_a_cache_is_that_with_one(prompter):
+@pytest.fixture(scope="module")
+def speaker(prompter) -> Speaker:
     torch.manual_seed(0)
     eyes = VisionTransformerConfig(16, patch=4, dim=16, layers=1, heads=2, mlp_dim=32)
     voice = LanguageModelConfig(prompter.tokenizer.vocab_size, dim=24, layers=2, heads=2,
@@ -28,16 +33,56 @@ def test_a_caption_without_a_cache_is_that_with_one(prompter):
     model = VisionLanguageModel(VisionLanguageConfig(eyes, voice)).eval()
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.2)
+    return Speaker(model, prompter)
+
+
+def test_a_caption_without_a_cache_is_that_with_one(prompter, speaker):
     pictures = torch.randn(5, 3, 16, 16)
-    speaker = Speaker(model, prompter)
     known = speaker.say(speaker.look(pictures), [CAPTION] * 5)
-    question = torch.tensor([prompter.question(CAPTION)])
-    ids = greedy(Captioner(model, prompter.opening), pictures, question, prompter.end)
+    question = torch.tensor([prompter.question(CAPTION)]).expand(5, -1)
+    ids = greedy(Captioner(speaker.model, prompter.opening), pictures, question, prompter.end)
     said = [prompter.tokenizer.decode(row).strip() for row in ids]
     assert len({*known}) > 1
     assert all(one.startswith(other) for one, other in zip(known, said, strict=True))
     assert all(len(row) == 24 or one == other
                for row, one, other in zip(ids, known, said, strict=True))  # fmt: skip
+
+
+def test_answers_in_batches_of_one_length_are_each_question_s_own(prompter, speaker):
+    asked = ["a dog", "two cats look", "grass", "a bird", "the red dog sits on the grass", "blue"]
+    questions = [prompter.question(text) for text in asked]
+    batches = [*alike(questions, 2)]
+    assert sorted(row for rows in batches for row in rows) == [*range(6)]
+    assert max(map(len, batches)) == 2
+    assert all(len({len(questions[row]) for row in rows}) == 1 for rows in batches)
+    pictures = torch.randn(6, 3, 16, 16)
+    known = speaker.say(speaker.look(pictures), asked)
+    module = Captioner(speaker.model, prompter.opening)
+    for rows in batches:
+        words = torch.tensor([questions[row] for row in rows])
+        said = greedy(module, pictures[rows], words, prompter.end)
+        for row, ids in zip(rows, said, strict=True):
+            assert known[row].startswith(prompter.tokenizer.decode(ids).strip())
+
+
+def test_a_vision_language_model_is_as_good_as_its_answers(monkeypatch, prompter):
+    asked = {"a dog?": "red", "two cats look?": "blue", "a bird?": "red"}
+    dog, cats, bird = (VisualQuestion(0, "", *pair[:1], pair[1:]) for pair in asked.items())
+    talks = [SimpleNamespace(questions=[dog, cats]), SimpleNamespace(questions=[bird])]
+    ready = prompter, talks, torch.zeros(2, 3, 16, 16)
+    monkeypatch.setattr("phase3_scaling.compression.subjects.looked_at", lambda *_: ready)
+    monkeypatch.setattr("phase3_scaling.compression.subjects.looking", lambda *given: given[-1])
+    red, turn = prompter.answer("red"), prompter.tokenizer.special[chat.ASSISTANT]
+
+    def always_red(pictures, tokens):
+        said = tokens.shape[1] - 1 - int((tokens[0] == turn).nonzero()[-1])
+        logits = torch.zeros(*tokens.shape, prompter.tokenizer.vocab_size)
+        logits[:, -1, red[said]] = 1
+        return logits
+
+    quality = vqa(SimpleNamespace(), 2)(always_red)
+    assert quality.value == pytest.approx(2 / 3)
+    assert quality.n == 3
 
 
 def test_another_network_may_predict():
