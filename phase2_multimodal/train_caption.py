@@ -31,6 +31,11 @@ class CaptionConfig(TrainConfig):
     length_power: float = option(
         1.0, "n tokens of an answer count as n to this power; 0: answers alike", low=0, high=1
     )
+    naming: float = option(
+        0.3,
+        "weight of finding the captions' words in the picture's embeddings; 0: not asked",
+        low=0,
+    )
     augment: Literal["", "resized_crop", "strong"] = option(
         "", "how training pictures are changed; few photographs want strong"
     )
@@ -106,7 +111,7 @@ def main(run: Run, engine=None):
     from phase2_multimodal.talks import talks_of
     from phase2_multimodal.vision_language import evaluate_captions
     from phase2_multimodal.vision_language.generate import Speaker
-    from phase2_multimodal.vision_language.lessons import Lessons
+    from phase2_multimodal.vision_language.lessons import FITTED, Lessons
     from phase2_multimodal.vision_language.model import VisionLanguageModel, joined
     from phase2_multimodal.vision_language.objective import Answer, SamplesInTraining
     from phase2_multimodal.vision_language.prompts import Prompter
@@ -124,7 +129,7 @@ def main(run: Run, engine=None):
         Lessons.of(pictures, split, prompter, config) for split in ("train", "validation")
     )
     objective = Answer(model, config, prompter)
-    first, held_out = train.captioned(32), validation.first(config.validation_pictures)
+    first, held_out = train.captioned(FITTED), validation.first(config.validation_pictures)
 
     def loss_at_first() -> float:
         model.prepare(prompter.like_newlines, first)

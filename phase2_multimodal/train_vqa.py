@@ -26,6 +26,11 @@ class VqaConfig(TrainConfig):
     length_power: float = option(
         1.0, "n tokens of an answer count as n to this power; 0: answers alike", low=0, high=1
     )
+    naming: float = option(
+        0.3,
+        "weight of finding the captions' words in the picture's embeddings; 0: not asked",
+        low=0,
+    )
     augment: Literal["", "resized_crop", "strong"] = option(
         "", "how training pictures are changed; few photographs want strong"
     )

@@ -32,6 +32,12 @@ class UnifiedTrainConfig(TrainConfig):
     context: int = option(128, "tokens of a window of text", low=8)
     captions: int = option(1, "captions of a picture that are rehearsed", low=0)
     questions: int = option(4, "typed questions of a picture that are rehearsed", low=0)
+    length_power: float = option(
+        1.0,
+        "n tokens of what is rehearsed count as n to this power; 0: answers alike",
+        low=0,
+        high=1,
+    )
     rehearsal: bool = option(True, "rehearse what phases 1 and 2 taught")
     rehearse_every: int = option(1, "steps from one such rehearsal to the next", low=1)
     augment: Literal["", "mask", "voices", "few", "speed", "strong"] = option(
@@ -68,7 +74,9 @@ PRESETS = {
         "30 s", "noise: it only tests the way", DAY, seconds=30, memory_gb=1, disk_mb=5,
     ),
     "tiny": Preset(
-        UnifiedTrainConfig(steps=200, validate_every=50, checkpoint_every=50, sample_every=100),
+        UnifiedTrainConfig(
+            length_power=0.5, steps=200, validate_every=50, checkpoint_every=50, sample_every=100
+        ),
         "5.5 min", "answers most of what it is asked aloud", DAY, seconds=335, memory_gb=3,
         disk_mb=90,
     ),

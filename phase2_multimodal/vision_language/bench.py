@@ -142,7 +142,7 @@ def peer_step(peer: Peer, lessons: Lessons, steps: int) -> float:
 
 def as_rows(lesson: Lesson) -> dict[str, Tensor]:
     """Every text of every picture as a row of its own: <s><|user|> 64 x <|image|> text."""
-    pictures, packed = lesson
+    pictures, _, packed = lesson
     rows = [row for number in range(len(pictures)) for row in texts_of(packed, number)]
     longest = max(len(tokens) for _, tokens, _ in rows)
     ids, labels = (torch.zeros(len(rows), longest, dtype=torch.long) for _ in range(2))

@@ -4,6 +4,7 @@ One set of weights captions and answers; the two differ in their prompt alone (L
 "Visual instruction tuning"). The prefix sees itself whole, what follows is causal.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -214,6 +215,25 @@ class VisionLanguageModel(nn.Module, Pretrained):
         return linear_cross_entropy(
             hidden[asked].contiguous(), self.language.head.weight, tokens[:, 1:][asked], shares
         )
+
+    def naming_loss(
+        self,
+        seen: Float[Tensor, "b p d"],
+        tokens: Int[Tensor, "b t"],
+        words: Float[Tensor, "b t"],
+    ) -> Float[Tensor, ""]:
+        """Mean cost of finding words in a picture's embeddings, in nats, each as much as it weighs.
+
+        Any embedding may have said a word, as in IBM's first model of translation (Brown et al.,
+        1993): its probability is the mean over the embeddings of a softmax over the language
+        model's table. So each comes to stand near the word for what is seen there, whatever stands
+        beside it, and what is to be said can be copied.
+        """
+        table = self.language.embed.weight.detach()
+        log_p = (seen.to(table.dtype) @ table.T).float().log_softmax(dim=-1)  # (B, P, V)
+        each = log_p.gather(2, tokens[:, None].expand(-1, seen.shape[1], -1))  # (B, P, T)
+        costs = math.log(seen.shape[1]) - each.logsumexp(dim=1)  # (B, T)
+        return (costs * words).sum() / words.sum().clamp(min=TINY)
 
 
 def lengths_of(segments: Int[Tensor, "b t"], answers: Bool[Tensor, "b t"]) -> Int[Tensor, "b t"]:

@@ -24,7 +24,11 @@ if TYPE_CHECKING:
 
 
 class Answer(Objective):
-    """Predict captions and answers, given the picture and what was asked."""
+    """Predict captions and answers, given the picture and what was asked.
+
+    In training, `naming` times what it costs to find the captions' words in the picture's own
+    embeddings comes on top: see `VisionLanguageModel.naming_loss`.
+    """
 
     model: VisionLanguageModel
 
@@ -34,11 +38,16 @@ class Answer(Objective):
         super().__init__(model, config)
         self.register_buffer("opening", prompter.opening, persistent=False)
         self.paces, self.length_power = paces(config), config.length_power
+        self.naming = config.naming
 
     def loss(self, batch: Lesson) -> Float[Tensor, ""]:
-        pictures, packed = batch
+        pictures, words, packed = batch
         prefix = self.model.prefix(pictures, self.opening)  # type: ignore[arg-type]
-        return self.model.loss(prefix, *packed, self.length_power)
+        loss = self.model.loss(prefix, *packed, self.length_power)
+        if words is not None and self.training:
+            seen = prefix[:, len(self.opening) :]  # type: ignore[arg-type]
+            loss = loss + self.naming * self.model.naming_loss(seen, packed.tokens, words)
+        return loss
 
 
 class SamplesInTraining:

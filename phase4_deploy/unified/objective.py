@@ -33,7 +33,7 @@ class Answers(Objective):
 
     def __init__(self, model: UnifiedModel, config: Any, prompter: Prompter):
         super().__init__(model, config)
-        self.prompter = prompter
+        self.prompter, self.length_power = prompter, config.length_power
         self.register_buffer("opening", prompter.opening, persistent=False)
         self.paces = {
             "vision.": Pace(config.vision_rate),
@@ -51,8 +51,9 @@ class Answers(Objective):
             letters.append(ctc_loss(log_probs, n, spelled(sound)))
             tokens.append(self._naming(heard, log_probs.detach(), n, sound))
         if batch.looking is not None:
-            pictures, packed = batch.looking
-            answers.append(model.loss(model.prefix(pictures, opening), *packed))  # type: ignore[arg-type]
+            pictures, _, packed = batch.looking
+            prefix = model.prefix(pictures, opening)  # type: ignore[arg-type]
+            answers.append(model.loss(prefix, *packed, self.length_power))
         if batch.reading is not None:
             answers.append(model.language.loss(batch.reading))
         of_sound = LETTERS * torch.stack(letters).mean() + TOKENS * torch.stack(tokens).mean()

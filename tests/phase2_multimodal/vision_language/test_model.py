@@ -1,5 +1,7 @@
 """Who may look at whom, what is learned, and where what is new begins."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -127,6 +129,30 @@ def test_lengths_by_hand():
     answers = torch.tensor([[0, 1, 1, 0, 1, 1, 1, 0], [0, 0, 0, 0, 1, 0, 0, 0]]).bool()
     expected = [[2, 2, 2, 3, 3, 3, 3, 0], [1, 1, 1, 1, 1, 0, 0, 0]]
     assert lengths_of(segments, answers).tolist() == expected
+
+
+def test_a_picture_names_its_words_by_hand(model):
+    """Two embeddings, each sure of its own word: half of a picture's say is each one's."""
+    table = model.language.embed.weight
+    with torch.no_grad():
+        table.copy_(
+            F.normalize(torch.randn(table.shape, generator=torch.Generator().manual_seed(0)), dim=1)
+        )
+    seen = (400 * table[[5, 9]]).detach()[None].requires_grad_()  # (1, 2, D)
+    tokens = torch.tensor([[5, 9, 7]])
+
+    def cost(*words: float) -> torch.Tensor:
+        return model.naming_loss(seen, tokens, torch.tensor([words], dtype=torch.float32))
+
+    assert cost(1, 0, 0).item() == pytest.approx(math.log(2), abs=1e-4)
+    assert cost(3, 1, 0).item() == pytest.approx(math.log(2), abs=1e-4)
+    assert cost(0, 0, 1) > 20, "nothing there says 7"
+    half = cost(1, 0, 1).item()
+    assert half == pytest.approx((cost(1, 0, 0).item() + cost(0, 0, 1).item()) / 2, rel=1e-5)
+    assert cost(0, 0, 0).item() == 0, "a batch without captions"
+    cost(0, 0, 1).backward()
+    assert table.grad is None, "what words are told apart by stays as it is"
+    assert seen.grad.abs().max() > 0
 
 
 def test_question_tokens_are_no_targets(model, prefix, prompter):

@@ -10,7 +10,7 @@ from phase2_multimodal.talks import PictureTalk, talks_of
 from phase2_multimodal.train_caption import CaptionConfig
 from phase2_multimodal.vision_language import blind
 from phase2_multimodal.vision_language.generate import Speaker
-from phase2_multimodal.vision_language.lessons import Lessons
+from phase2_multimodal.vision_language.lessons import FITTED, Lesson, Lessons
 from phase2_multimodal.vision_language.objective import Answer, SamplesInTraining
 from phase2_multimodal.vision_language.prompts import CAPTION
 from shared.optim import make_optimizer, schedules
@@ -79,7 +79,7 @@ def test_processes_share_a_lesson(lessons):
 
 def test_captioned_weighs_the_words_of_a_caption_by_how_rare_they_are(lessons, prompter):
     """log(N / n) for a token in n of N captions, counted here with sets."""
-    found = lessons.captioned(2)
+    found = lessons.captioned(FITTED)
     start = len(prompter.question(CAPTION))
     rows = [(ids.tolist()[start:], of_ids.tolist()) for _, tokens, weights in found
             for ids, of_ids in zip(tokens, weights, strict=True)]  # fmt: skip
@@ -87,7 +87,9 @@ def test_captioned_weighs_the_words_of_a_caption_by_how_rare_they_are(lessons, p
     for ids, weights in rows:
         length = ids.index(prompter.end)
         counts = [sum(id in one for one in words) for id in ids[:length]]
-        assert weights[start : start + length] == pytest.approx(np.log(16 / np.array(counts)))
+        assert weights[start : start + length] == pytest.approx(
+            np.log(8 * FITTED / np.array(counts))
+        )
         assert not any(weights[:start] + weights[start + length :]), "nothing else weighs"
         said = prompter.tokenizer.decode(ids[:length])
         assert said.startswith(" ")
@@ -110,6 +112,32 @@ def test_the_loss_is_the_models(model, prompter, lessons, power):
     torch.testing.assert_close(Answer(model, config, prompter).loss(batch), expected)
 
 
+def test_words_weigh_in_captions_alone(small_scenes, prompter):
+    """Questions' answers, and what is asked, weigh nothing; nor does a second caption's end."""
+    talks = talks_of(small_scenes, "train", 16)
+    lessons = Lessons(talks, prompter, 8, 0, captions=2, questions=3, naming=True)
+    _, words, packed = lessons.rows(0, slice(0, 8))
+    captions = (packed.segments <= 2) & packed.answers
+    assert not words[~captions].any()
+    assert torch.equal(words[captions], lessons.rarity[packed.tokens[captions]])
+    assert lessons.rarity[prompter.end] == 0
+    assert words.count_nonzero() > 8 * 2 * 4
+    silent = Lessons(talks, prompter, 8, 0, captions=0, questions=3, naming=True)
+    assert silent.rows(0, slice(0, 8)).words is None
+
+
+def test_naming_is_asked_in_training_alone(model, prompter, small_scenes):
+    talks = talks_of(small_scenes, "train", 16)
+    batch = Lessons(talks, prompter, 8, 0, captions=1, naming=True).rows(0, slice(0, 8))
+    objective = Answer(model, CaptionConfig(naming=0.5), prompter)
+    pictures, words, packed = batch
+    plain = objective.eval().loss(batch)
+    seen = model.prefix(pictures, prompter.opening)[:, len(prompter.opening) :]
+    named = model.naming_loss(seen, packed.tokens, words)
+    assert named > 0.1
+    torch.testing.assert_close(objective.train().loss(batch), plain + 0.5 * named)
+
+
 def test_parents_learn_at_their_own_pace(model, prompter):
     """The encoder frozen, the language model at a tenth from step 5 on, the projector at once."""
     config = CaptionConfig(vision_rate=0.0, language_rate=0.1, frozen_steps=5, warmup=0, steps=100)
@@ -126,11 +154,13 @@ def test_parents_learn_at_their_own_pace(model, prompter):
 def test_the_twin_sees_nothing(model, prompter, lessons, pictures):
     twin = blind.Blind(model, CaptionConfig(), prompter)
     _, *rest = lessons.rows(0, slice(0, 4))
-    losses = {twin.loss((some, *rest)).item() for some in (pictures, pictures.flip(0) * 3)}
+    losses = {twin.loss(Lesson(some, *rest)).item() for some in (pictures, pictures.flip(0) * 3)}
     assert len(losses) == 1
     weighed = blind.Blind(model, CaptionConfig(length_power=0.0), prompter)
-    assert weighed.loss((pictures, *rest)).item() not in losses, "answers count as for its twin"
-    twin.loss((pictures, *rest)).backward()
+    assert weighed.loss(Lesson(pictures, *rest)).item() not in losses, (
+        "answers count as for its twin"
+    )
+    twin.loss(Lesson(pictures, *rest)).backward()
     learning = {n.partition(".")[0] for n, p in model.named_parameters() if p.grad is not None}
     assert learning == {"language"}
 

@@ -5,11 +5,17 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from phase1_foundation.language.model import LanguageModelConfig
+from phase1_foundation.vision.vit import VisionTransformerConfig
+from phase2_multimodal.vision_language.lessons import Lesson
+from phase2_multimodal.vision_language.model import VisionLanguageConfig
 from phase2_multimodal.vision_language.prompts import Prompter
 from phase4_deploy.audio.batches import Batch
 from phase4_deploy.speech.alphabet import Alphabet
-from phase4_deploy.unified.lessons import alignment_of
-from phase4_deploy.unified.model import Prefix
+from phase4_deploy.speech.encoder import SpeechEncoderConfig, SpeechRecogniserConfig
+from phase4_deploy.train_unified import UnifiedTrainConfig
+from phase4_deploy.unified.lessons import Hour, Listening, alignment_of, transcripts
+from phase4_deploy.unified.model import Prefix, UnifiedModel, with_ear
 from phase4_deploy.unified.objective import Answers
 
 TEXTS = ["red dog", "cat"]
@@ -74,3 +80,30 @@ def test_clips_without_a_path_count_for_nothing(naming):
     n, letters = torch.tensor([4, 12]), torch.stack([letters_of("", 12)] * 2)
     sound = Batch(torch.empty(0), n * 4, ["longer than it is", ""], ["a", "b"])
     assert naming._naming(heard(naming, [[1], [2, 3, 4]]), letters, n, sound) == 0
+
+
+def test_rehearsed_answers_count_by_their_length(prompter):
+    """A third of the loss is what is looked at; by `length_power` it differs as phase 2's would."""
+    torch.manual_seed(0)
+    eyes = VisionTransformerConfig(16, 4, dim=16, layers=1, heads=2, mlp_dim=32)
+    voice = LanguageModelConfig(prompter.tokenizer.vocab_size, dim=24, layers=1, heads=2,
+                                kv_heads=1, mlp_dim=32, context=96)  # fmt: skip
+    ear = SpeechRecogniserConfig(SpeechEncoderConfig(dim=16, layers=1, heads=2, mlp_dim=32))
+    model = UnifiedModel(with_ear(VisionLanguageConfig(eyes, voice), ear, stack=4)).eval()
+    sound = Batch(torch.randn(2, 160, 80), torch.tensor([160, 120]), TEXTS, ["a", "b"])
+    pictures, packed = (
+        torch.randn(1, 3, 16, 16),
+        prompter.pack([[("what?", "a red dog"), ("is it?", "no")]]),
+    )
+    heard = Listening(None, sound, transcripts(sound, prompter))
+    hour = Hour(heard, heard, Lesson(pictures, None, packed), None)
+    before = model.prefix(pictures, prompter.opening)
+    whole, looked = [], []
+    for power in (1.0, 0.5):
+        objective = Answers(model, UnifiedTrainConfig(length_power=power), prompter)
+        whole.append(objective.loss(hour))
+        looked.append(model.loss(before, *packed, power))
+    assert abs(looked[1] - looked[0]) > 1e-4
+    torch.testing.assert_close(
+        whole[1] - whole[0], (looked[1] - looked[0]) / 3, rtol=1e-2, atol=1e-5
+    )
