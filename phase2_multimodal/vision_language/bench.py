@@ -57,8 +57,9 @@ def table(config: BenchConfig) -> None:
     print(heading("LLaVA"))
     for questions in (0, 5):
         lessons = Lessons(
-            SceneTalks(Scenes(), "train"), prompter, config.batch_size, 0, questions=questions
-        )
+            SceneTalks(Scenes(), "train"), prompter, config.batch_size, 0, questions=questions,
+            naming=True,
+        )  # fmt: skip
         texts = config.batch_size * (1 + questions)
         turns: dict[str, Callable[[], float | None]] = {
             "ours": partial(our_step, lessons, prompter, config),

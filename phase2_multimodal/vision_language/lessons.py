@@ -105,5 +105,6 @@ class Lessons:
     def _first_captions(self, number: int) -> Iterator[tuple[list[Talk], Packed]]:
         for step in range(number):
             picked = self.batches.pick(step, slice(0, self.batches.batch_size))
-            talks = [talk for talk, _ in picked]
-            yield talks, self.prompter.pack([[(CAPTION, talk.captions[0])] for talk in talks])
+            talks = [talk for talk, _ in picked if talk.captions]  # some have questions alone
+            if talks:
+                yield talks, self.prompter.pack([[(CAPTION, talk.captions[0])] for talk in talks])

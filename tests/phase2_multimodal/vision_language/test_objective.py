@@ -126,6 +126,16 @@ def test_words_weigh_in_captions_alone(small_scenes, prompter):
     assert silent.rows(0, slice(0, 8)).words is None
 
 
+def test_pictures_without_captions_have_no_words_to_name(model, prompter, talk):
+    asked = [talk(shade, which_one=["a"]) for shade in range(4)]
+    batch = Lessons(asked, prompter, 4, 0, questions=1, naming=True).rows(0, slice(0, 4))
+    assert not batch.words.any()
+    objective = Answer(model.train(), CaptionConfig(), prompter)
+    torch.testing.assert_close(objective.loss(batch), objective.eval().loss(batch))
+    some = Lessons([*asked, talk(9, "a red dog")], prompter, 5, 0, naming=True)
+    assert some.rarity.count_nonzero() == 0, "of one caption, nothing is rare"
+
+
 def test_naming_is_asked_in_training_alone(model, prompter, small_scenes):
     talks = talks_of(small_scenes, "train", 16)
     batch = Lessons(talks, prompter, 8, 0, captions=1, naming=True).rows(0, slice(0, 8))
