@@ -54,7 +54,7 @@ class CaptionConfig(TrainConfig):
     neighbours: int = option(2048, "training pictures that nearest neighbours come from", low=16)
 
 
-DAY = "2026-11-30"  # of the recorded runs
+DAY = "2026-12-01"  # of the recorded runs
 PRESETS = {
     "smoke": Preset(
         CaptionConfig(

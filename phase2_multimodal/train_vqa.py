@@ -51,7 +51,7 @@ class VqaConfig(TrainConfig):
     ranked: int = option(64, "questions whose candidates are ranked, too", low=1)
 
 
-DAY = "2026-11-30"  # of the recorded runs
+DAY = "2026-12-01"  # of the recorded runs
 PRESETS = {
     "smoke": Preset(
         VqaConfig(

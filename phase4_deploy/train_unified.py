@@ -62,7 +62,7 @@ class UnifiedTrainConfig(TrainConfig):
     clips: int = option(200, "test clips of each way of labelling that are written down", low=1)
 
 
-DAY = "2026-11-30"  # of the recorded runs
+DAY = "2026-12-01"  # of the recorded runs
 PRESETS = {
     "smoke": Preset(
         UnifiedTrainConfig(
