@@ -4,6 +4,7 @@
 """
 
 import sys
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 
@@ -31,11 +32,13 @@ STEPS = {  # the curriculum in order: name -> the module that defines STEP
     "scaling": "phase3_scaling.train_scaling",
     "quantize": "phase3_scaling.train_quantize",
     "prune": "phase3_scaling.train_prune",
+    "distill": "phase3_scaling.train_distill",
     "speech": "phase4_deploy.train_speech",
     "unified": "phase4_deploy.train_unified",
     "serve": "phase4_deploy.train_serve",
 }
-WALK = tuple(STEPS)  # `vermeil run`: steps whose tiny beats its floors
+ASIDE = {"distill"}  # made for whoever asks, by `vermeil train`
+WALK = tuple(name for name in STEPS if name not in ASIDE)  # `vermeil run`
 COMMANDS = {  # name -> what it does, and how it is called
     "run": ("walk every step that is not done yet", "run [smoke|tiny|small|base] [--jobs N]"),
     "train": ("make one step's artifact", "train STEP [PRESET] [--key value ...]"),
@@ -70,7 +73,8 @@ def map_of_the_curriculum() -> str:
     lines = ["Vermeil: one model that reads, writes, looks, answers, draws and listens.", ""]
     for phase, about in PHASES.items():
         lines.append(f"{phase:<20} {about}")
-        lines += [f"  {name}" for name, module in STEPS.items() if module.startswith(phase)]
+        names = [name for name, module in STEPS.items() if module.startswith(phase)]
+        lines += [f"  {name:<19}by itself" if name in ASIDE else f"  {name}" for name in names]
     lines += ["", "begin with: vermeil run tiny", ""]
     lines += [f"  vermeil {usage:<42} {about}" for about, usage in COMMANDS.values()]
     return "\n".join(lines)
@@ -150,7 +154,26 @@ def doctor(arguments: list[str]) -> None:
     main(arguments)
 
 
-def for_step(verb: str, modules: dict[str, str]):
+def step_of(artifact: str) -> str:
+    """The step that made an artifact: "lm" of lm, lm@tiny, phase1/lm@tiny and of its folder."""
+    if Path(artifact).is_dir():
+        from shared.artifact import read_manifest
+
+        return read_manifest(Path(artifact))["step"]
+    return artifact.rpartition("/")[2].partition("@")[0]
+
+
+def role_of(artifact: str) -> str:
+    """The step whose models it can take the place of: "lm" of a language model's student."""
+    step = step_of(artifact)
+    if step not in ("prune", "distill"):
+        return step
+    from shared.artifact import find
+
+    return find(artifact).role
+
+
+def for_step(verb: str, modules: dict[str, str], kind: Callable[[str], str] = step_of):
     """A command whose first argument names a step or its artifact: eval, bench, sample, export."""
 
     def command(arguments: list[str]) -> None:
@@ -158,7 +181,7 @@ def for_step(verb: str, modules: dict[str, str]):
         if arguments and arguments[0] in HELP:
             print(f"usage: {usage}\n\n`vermeil {verb} {next(iter(modules))} --help` shows the keys")
             return
-        name = step_of(arguments[0]) if arguments else ""
+        name = kind(arguments[0]) if arguments else ""
         if name not in modules:
             raise VermeilError(f"cannot {verb} '{name}'" if name else f"{verb} what?", usage)
         getattr(import_module(modules[name]), verb)(arguments)
@@ -176,15 +199,6 @@ def ask(arguments: list[str]) -> None:
     spoken = any(word.partition("=")[0] == "--audio" for word in arguments)
     module = "phase4_deploy.commands" if spoken else "phase2_multimodal.vision_language.commands"
     import_module(module).ask(arguments)
-
-
-def step_of(artifact: str) -> str:
-    """The step that made an artifact: "lm" of lm, lm@tiny, phase1/lm@tiny and of its folder."""
-    if Path(artifact).is_dir():
-        from shared.artifact import read_manifest
-
-        return read_manifest(Path(artifact))["step"]
-    return artifact.rpartition("/")[2].partition("@")[0]
 
 
 HELP = ("-h", "--help", "help")
@@ -226,6 +240,7 @@ RUNS = {
             "lm": "phase1_foundation.language.commands",
             "diffusion": "phase1_foundation.diffusion.commands",
         },
+        role_of,
     ),
     "export": for_step(
         "export",
@@ -238,6 +253,7 @@ RUNS = {
             "space": "phase4_deploy.demo.commands",
             "hub": "phase4_deploy.hub",
         },
+        role_of,
     ),
     "caption": plain("caption", "phase2_multimodal.vision_language.commands"),
     "ask": ask,

@@ -102,22 +102,19 @@ def inputs(choice: Choice[LMConfig]) -> Inputs:
 
 def main(run: Run, engine=None):
     """Pack the text, train, measure against the floors, publish."""
-    from data.tokens import TokenWindows, pack, spaced_windows
+    from data.tokens import TokenWindows, spaced_windows
     from phase1_foundation.language import evaluate
+    from phase1_foundation.language.corpus import packed
     from phase1_foundation.language.model import LanguageModel, LanguageModelConfig
     from phase1_foundation.language.objective import NextToken, SamplesInTraining
     from phase1_foundation.language.tokenizer import Tokenizer
     from shared import hardware, reference, results
     from shared.training import fit, seed_everything
 
-    config, (text,) = run.config, run.inputs.data
-    tokenizer = Tokenizer.from_pretrained(run.inputs.parents[0])
+    config, (text,), (parent,) = run.config, run.inputs.data, run.inputs.parents
+    tokenizer = Tokenizer.from_pretrained(parent)
 
-    def tokens(split: str):
-        key = f"{text.sha256()[:16]}-{run.inputs.parents[0].sha256[:16]}-{split}"
-        encode = tokenizer.encode_documents
-        return pack(text.documents(split), encode, key, processes=hardware.cores())
-
+    train, validation = (packed(text, parent, split) for split in ("train", "validation"))
     seed_everything(config.seed)
     shape = LanguageModelConfig(
         vocab_size=tokenizer.vocab_size, **common(config, LanguageModelConfig)
@@ -126,10 +123,8 @@ def main(run: Run, engine=None):
     samples = SamplesInTraining(model, tokenizer, run.folder)
     history = fit(
         NextToken(model, config),
-        TokenWindows(tokens("train"), config.context, config.batch_size, config.seed),
-        spaced_windows(
-            tokens("validation"), config.context, config.batch_size, config.validation_windows
-        ),
+        TokenWindows(train, config.context, config.batch_size, config.seed),
+        spaced_windows(validation, config.context, config.batch_size, config.validation_windows),
         folder=run.folder,
         name="lm",
         unit="tokens",
@@ -139,7 +134,7 @@ def main(run: Run, engine=None):
     )
     measured = evaluate.rows(
         model, tokenizer, text, stride=config.stride, artifact=run.id, preset=run.choice.preset,
-        floors_key=run.inputs.parents[0].sha256[:16],
+        floors_key=parent.sha256[:16],
     )  # fmt: skip
     curve, verdict = reference.compare(run, history)
     found = run.results(

@@ -20,11 +20,14 @@ CONTEXT = 192  # tokens of a picture with a text about it, at least
 
 
 def parent(flag: str, reference: str, preset: str, *steps: str) -> Artifact:
-    """The artifact that `--flag` names, or the preset's own of the first of `steps`."""
+    """The artifact that `--flag` names, or the preset's own of the first of `steps`.
+
+    What prune and distill made can stand for what they made it from.
+    """
     found = find(reference or f"{steps[0]}@{preset}")
-    if found.manifest["step"] not in steps:
+    if found.role not in steps:
         raise VermeilError(
-            f"--{flag} {reference} is a {found.manifest['step']}, not a {' or '.join(steps)}",
+            f"--{flag} {reference} is a {found.role}, not a {' or '.join(steps)}",
             f"vermeil train {steps[0]} {preset}",
         )
     return found

@@ -10,16 +10,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from shared.config import Choice, Preset, option
-from shared.errors import VermeilError
 from shared.step import Inputs, Run, Step
 from shared.train_config import TrainConfig
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from data.picture_batches import PictureBatches
     from phase3_scaling.compression.subjects import Subject
-    from shared.results import Row
 
 
 IMPORTANT = 4  # training batches whose loss says what matters
@@ -84,7 +80,6 @@ def main(run: Run, engine=None):
     from data.picture_batches import PictureBatches
     from data.pictures import arrays
     from phase1_foundation.vision import objective
-    from phase1_foundation.vision.vit import VisionTransformer
     from phase3_scaling.compression import pareto, quantize, subjects
     from phase3_scaling.compression.distill import DistilPictures
     from shared import hardware, reference
@@ -93,12 +88,7 @@ def main(run: Run, engine=None):
     config, (pictures,) = run.config, run.inputs.data
     seed_everything(config.seed)
     subject = subjects.vision(run.inputs.parents[0], config.pictures)
-    whole = subject.model
-    if not isinstance(whole, VisionTransformer):
-        raise VermeilError(
-            f"{subject.artifact.id} is a {type(whole).__name__}, which has no blocks to cut",
-            "prune one that was trained with --model vit",
-        )
+    whole = subjects.with_blocks(subject)
     train, validation = (
         arrays(pictures, split, whole.config.size) for split in ("train", "validation")
     )
@@ -124,14 +114,14 @@ def main(run: Run, engine=None):
     rows = pareto.rows(subject, measured.found, "pruned", about, floors=("cut",))
     found = run.results(
         hardware.describe(history.precision),
-        rows=[*rows, products(subject, small, about)],
+        rows=[*rows, pareto.products(subject, small, about)],
         exhibits=[pareto.exhibit(subject, measured.found), curve],
         verdict=verdict,
     )
     shape = small.config
     about = (f"{subject.artifact.id} cut to {shape.layers} blocks of width {shape.dim}, "
              f"{shape.heads} heads and {shape.mlp_dim} hidden units.")  # fmt: skip
-    return run.publish(small.save_pretrained, found, about=about)
+    return run.publish(small.save_pretrained, found, about=about, role="vision")
 
 
 def smaller(subject: "Subject", batches: "PictureBatches", config: PruneConfig) -> Any:
@@ -152,20 +142,6 @@ def smaller(subject: "Subject", batches: "PictureBatches", config: PruneConfig) 
 
     return structured(subject.model, call, config.multiply_adds, config.importance, loss,
                       config.cut)  # type: ignore[arg-type]  # fmt: skip
-
-
-def products(subject: "Subject", small: "nn.Module", about: dict[str, Any]) -> "Row":
-    """The multiply-adds of one picture, beside those of the whole model."""
-    from phase3_scaling.compression.shape import multiply_adds
-    from shared.results import Row
-
-    before, after = (
-        multiply_adds(model, lambda one: one(*subject.rows(1))) / 1e6
-        for model in (subject.model, small)
-    )
-    return Row(metric="vision_multiply_adds", value=after, unit="M", better="lower", n=1,
-               protocol="products and convolutions of one picture", split=None,
-               baselines={"eager_fp32": before}, **about)  # fmt: skip
 
 
 STEP = Step("prune", "phase3", "Pruning", PruneConfig, PRESETS, inputs, main,

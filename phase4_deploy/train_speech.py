@@ -31,6 +31,7 @@ class SpeechConfig(TrainConfig):
     layers: int = option(4, "blocks", low=1)
     heads: int = option(3, "attention heads", low=1)
     mlp_dim: int = option(384, "hidden width of the feed-forward layers", low=4)
+    readings: int = option(1, "characters that a state of 40 ms may write", low=1)
     chunk: int = option(0, "states of 40 ms that a stream gives at once; 0 sees whole clips", low=0)
     left: int = option(0, "states before the chunk that it may see", low=0)
     augment: Literal["", "mask", "voices", "few", "speed", "strong"] = option(
@@ -111,7 +112,7 @@ def main(run: Run, engine=None):
         config.dim, config.layers, config.heads, config.mlp_dim, chunk=config.chunk,
         left=config.left,
     )  # fmt: skip
-    model = SpeechRecogniser(SpeechRecogniserConfig(shape))
+    model = SpeechRecogniser(SpeechRecogniserConfig(shape, readings=config.readings))
     own, train = _batches(run, model.alphabet.encode)
     validation = held_out(speech, config.validation_clips, config.batch_size)
     samples = SamplesInTraining(model, validation[0], run.folder)

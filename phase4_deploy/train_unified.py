@@ -124,6 +124,7 @@ def inputs(choice: Choice[UnifiedTrainConfig]) -> Inputs:
 
 def main(run: Run, engine=None):
     """Join the two, train with and without rehearsal, ask aloud, publish."""
+    from phase1_foundation.language.corpus import packed
     from phase1_foundation.language.tokenizer import Tokenizer
     from phase2_multimodal import parents
     from phase2_multimodal.vision_language.generate import Speaker
@@ -132,7 +133,7 @@ def main(run: Run, engine=None):
     from phase4_deploy.speech.encoder import SpeechRecogniser
     from phase4_deploy.unified import evaluate
     from phase4_deploy.unified.drawing import refitted
-    from phase4_deploy.unified.join import Join, packed_text
+    from phase4_deploy.unified.join import Join
     from shared import hardware, reference
 
     config, (pictures, speech, text) = run.config, run.inputs.data
@@ -140,9 +141,8 @@ def main(run: Run, engine=None):
     looker = VisionLanguageModel.from_pretrained(seeing)
     parents.same_size(seeing, looker.config.vision.size, config.size)
     prompter = Prompter(Tokenizer.from_pretrained(seeing))
-    windows = packed_text(text, prompter.tokenizer, seeing)
     listener = SpeechRecogniser.from_pretrained(hearing)
-    join = Join(looker, listener, prompter, pictures, speech, windows)
+    join = Join(looker, listener, prompter, pictures, speech, packed(text, seeing))
     model, reuse, history = join.trained(config, run.folder, "unified", engine)
     measured = evaluate.measure(
         model, prompter, pictures, speech, config, artifact=run.id, preset=run.choice.preset

@@ -46,6 +46,11 @@ class Artifact:
         return self.manifest["id"]
 
     @property
+    def role(self) -> str:
+        """The step whose models it can take the place of: its own, if it says nothing else."""
+        return self.manifest.get("role", self.manifest["step"])
+
+    @property
     def sha256(self) -> str:
         """The identity of the content: equal weights and settings made twice have the same.
 

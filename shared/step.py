@@ -125,14 +125,20 @@ class Run:
             **more,
         )
 
-    def publish(self, save: Callable[[Path], None], results: "Results", *, about: str) -> Artifact:
-        """Write the artifact with its manifest and card, and the results beside the run."""
+    def publish(
+        self, save: Callable[[Path], None], results: "Results", *, about: str, role: str = ""
+    ) -> Artifact:
+        """Write the artifact with its manifest and card, and the results beside the run.
+
+        `role` names the step whose models this one can take the place of, if not its own.
+        """
         from shared.card import model_card
 
         config = as_dict(self.config)
         manifest = {
             "id": self.id,
             "step": self.step.name,
+            **({"role": role} if role else {}),
             "preset": self.choice.preset,
             "changed": self.config != self.step.presets[self.choice.preset].config,
             "created": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -16,7 +16,7 @@ from PIL import Image
 
 import vermeil
 from shared.trackers import read_metrics
-from vermeil import STEPS
+from vermeil import STEPS, WALK
 
 ROOT = Path(__file__).resolve().parents[1]
 SMOKE = ["--steps", "12", "--validate_every", "4", "--checkpoint_every", "4", "--sample_every", "6"]
@@ -61,7 +61,7 @@ def test_help_answers_at_once(command, step, tmp_path):
 
 def test_the_walk_leaves_artifacts_and_a_report(walked):
     report = json.loads((walked / "reports" / "latest" / "report.json").read_text())
-    assert {row["step"] for row in report["rows"]} == {*STEPS}
+    assert {row["step"] for row in report["rows"]} == {*WALK}
     manifest = json.loads(next(walked.glob("artifacts/phase1/lm/*/manifest.json")).read_text())
     [parent] = manifest["parents"]
     assert parent["id"].startswith("phase1/tokenizer@smoke-")
@@ -81,7 +81,7 @@ MEASURES_WITH = {"text_to_image": {"alignment"}}  # drawings of photographs, by 
 
 def test_a_step_builds_on_what_it_says_it_needs(walked):
     """Steps beside each other wait for `needs`, and a missing one would be a race."""
-    for name in STEPS:
+    for name in WALK:
         manifest = json.loads(next(walked.glob(f"artifacts/*/{name}/*/manifest.json")).read_text())
         parents = {parent["id"].split("/")[1].split("@")[0] for parent in manifest["parents"]}
         assert parents | MEASURES_WITH.get(name, set()) == {*vermeil.step(name).needs}, name
@@ -90,8 +90,41 @@ def test_a_step_builds_on_what_it_says_it_needs(walked):
 def test_a_second_walk_skips_what_is_done_and_is_quick(command, walked):
     start = time.perf_counter()
     done = command("run", "smoke", home=walked)
-    assert done.stdout.count("done before") == len(STEPS)
+    assert done.stdout.count("done before") == len(WALK)
     assert time.perf_counter() - start < 15
+
+
+@pytest.mark.parametrize("words", [(), ("--model", "vision"), ("--layers", "1", "--heads", "1")])
+def test_a_student_of_fewer_bits_or_blocks(command, walked, words):
+    done = command("train", "distill", "smoke", *words, home=walked)
+    assert done.returncode == 0, done.stderr
+    folder = Path(done.stdout.splitlines()[-1])
+    manifest = json.loads((folder / "manifest.json").read_text())
+    model = "vision" if "vision" in words else "lm"
+    assert manifest["role"] == model
+    rows = {row["metric"]: row for row in manifest["metrics"]}
+    apart = rows[f"{model}_divergence"]
+    floor = "untrained" if "--layers" in words else "rounded"
+    assert apart["value"] < apart["baselines"][floor] or floor == "rounded"
+    shape = json.loads((folder / "config.json").read_text())
+    assert (shape["layers"], shape["heads"]) == ((1, 1) if "--layers" in words else (2, 2))
+    costs = f"{model}_multiply_adds" in rows
+    assert costs == (floor == "untrained"), "rounding leaves the products as many as they were"
+
+
+def test_what_was_made_smaller_stands_for_what_it_was_made_from(command, walked):
+    """A language model's student writes, and phase 2 looks with a pruned encoder."""
+    student = command("train", "distill", "smoke", "--steps", "3", home=walked)
+    folder = student.stdout.splitlines()[-1]
+    done = command("sample", folder, "She had", "--max_tokens", "3", home=walked)
+    assert done.returncode == 0 and done.stdout.startswith("She had"), done.stderr
+    done = command("eval", "distill@smoke", home=walked)
+    assert done.returncode == 2 and "cannot eval 'distill'" in done.stderr
+    small = command("train", "alignment", "smoke", "--vision", "prune@smoke", home=walked)
+    assert small.returncode == 0, small.stderr
+    wrong = command("train", "alignment", "smoke", "--lm", "prune@smoke", home=walked)
+    assert wrong.returncode == 2
+    assert "--lm prune@smoke is a vision, not a lm" in wrong.stderr
 
 
 def test_a_damaged_artifact_is_made_again(command, walked):
@@ -104,7 +137,7 @@ def test_a_damaged_artifact_is_made_again(command, walked):
     done = command("run", "smoke", home=walked)
     assert done.returncode == 0
     again = done.stdout.count("done before")
-    assert again == len(STEPS) - 1, "the new tokenizer has the content of the old"
+    assert again == len(WALK) - 1, "the new tokenizer has the content of the old"
 
 
 def test_variations_leave_the_preset_alone(command, walked, tmp_path):
@@ -117,7 +150,7 @@ def test_variations_leave_the_preset_alone(command, walked, tmp_path):
         done = command("train", *words, home=walked)
         assert done.returncode == 0, done.stderr
     done = command("run", "smoke", home=walked)
-    assert done.stdout.count("done before") == len(STEPS)
+    assert done.stdout.count("done before") == len(WALK)
     report = json.loads((walked / "reports" / "latest" / "report.json").read_text())
     shown = {row["artifact"] for row in report["rows"] if row["step"] == "lm"}
     manifests = [json.loads(p.read_text()) for p in walked.glob("artifacts/phase1/lm/*/man*")]
@@ -133,7 +166,7 @@ def test_variations_leave_the_preset_alone(command, walked, tmp_path):
 def test_a_dry_run_plans_and_does_nothing(command, tmp_path):
     done = command("run", "tiny", "--dry-run", home=tmp_path)
     assert done.returncode == 0
-    for word in (*STEPS, "to do", "GB of memory", "MB of disk", "in all about"):
+    for word in (*WALK, "to do", "GB of memory", "MB of disk", "in all about"):
         assert word in done.stdout
     assert list(tmp_path.iterdir()) == []
 

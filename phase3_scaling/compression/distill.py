@@ -3,6 +3,8 @@
 After pruning the teacher is the dense model; a student from random weights learns from it likewise.
 """
 
+from typing import Self
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
@@ -24,11 +26,17 @@ def divergence(
 
     The square keeps the gradients as large as those of the hard labels (Hinton et al., section 2).
     """
+    return temperature**2 * divergences(student, teacher, temperature).mean()
+
+
+def divergences(
+    student: Float[Tensor, "*n v"], teacher: Float[Tensor, "*n v"], temperature: float = 1.0
+) -> Float[Tensor, " *n"]:
+    """KL(teacher || student) of each pair of softened logits, in nats."""
     log_p, log_q = (
-        F.log_softmax(logits.float() / temperature, dim=-1).flatten(0, -2)
-        for logits in (teacher, student)
+        F.log_softmax(logits.float() / temperature, dim=-1) for logits in (teacher, student)
     )
-    return temperature**2 * F.kl_div(log_q, log_p, reduction="batchmean", log_target=True)
+    return F.kl_div(log_q, log_p, reduction="none", log_target=True).sum(dim=-1)
 
 
 class Distillation(Objective):
@@ -36,20 +44,29 @@ class Distillation(Objective):
 
     The teacher is put into evaluation mode, gets no gradients and is no part of the objective: no
     checkpoint holds it. In evaluation mode the loss is the task's alone, so that curves compare
-    with training without a teacher.
+    with training without a teacher. With `settled` the student's batch norms keep the statistics
+    that they have: it began as its teacher, and those of a batch would take it away from there.
     """
 
     def __init__(
         self, student: nn.Module, config: TrainConfig, teacher: nn.Module, *,
-        temperature: float, hard: float,
+        temperature: float, hard: float, settled: bool = False,
     ):  # fmt: skip
         super().__init__(student, config)
+        self.settled = settled
         if not 0 < temperature < float("inf"):
             raise VermeilError(f"a temperature of {temperature:g} softens nothing", "take 2")
         if not 0 <= hard <= 1:
             raise VermeilError(f"{hard:g} is no share of hard labels", "take one from 0 to 1")
         self.temperature, self.hard = temperature, hard
         self._hidden = [teacher.eval()]  # modules in a list are not registered, hence not saved
+
+    def train(self, mode: bool = True) -> Self:
+        super().train(mode)
+        for module in self.modules():
+            if self.settled and isinstance(module, nn.BatchNorm2d):
+                module.eval()
+        return self
 
     @property
     def teacher(self) -> nn.Module:
@@ -100,9 +117,11 @@ class DistilPictures(Distillation):
 
     def __init__(
         self, student: VisionTransformer, config: TrainConfig, teacher: VisionTransformer, *,
-        temperature: float = 2.0, hard: float = 0.5, features: float = 1.0,
+        temperature: float = 2.0, hard: float = 0.5, features: float = 1.0, settled: bool = False,
     ):  # fmt: skip
-        super().__init__(student, config, teacher, temperature=temperature, hard=hard)
+        super().__init__(
+            student, config, teacher, temperature=temperature, hard=hard, settled=settled
+        )
         same("classes", teacher.config.classes, student.config.classes)
         same("patches", teacher.config.patches, student.config.patches)
         self.features, width = features, student.config.dim

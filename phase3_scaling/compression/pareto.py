@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from phase3_scaling.compression.memory import peak_bytes
+from phase3_scaling.compression.shape import multiply_adds
 from phase3_scaling.compression.subjects import Example, Subject
 from shared.benchmark import conditions, turns
 from shared.errors import VermeilError
@@ -169,6 +170,17 @@ def rows(
         Row(metric=f"{subject.name}_size_mb", value=one.megabytes, unit="MB", better="lower", n=1,
             protocol=chosen, split=None, baselines=others(lambda other: other.megabytes), **about),
     ]  # fmt: skip
+
+
+def products(subject: Subject, small: nn.Module, about: dict[str, Any]) -> Row:
+    """The multiply-adds of one example, beside those of the whole model."""
+    before, after = (
+        multiply_adds(model, lambda one: one(*subject.rows(1))) / 1e6
+        for model in (subject.model, small)
+    )
+    return Row(metric=f"{subject.name}_multiply_adds", value=after, unit="M", better="lower", n=1,
+               protocol=f"products and convolutions of one {subject.unit}", split=None,
+               baselines={REFERENCE: before}, **about)  # fmt: skip
 
 
 def exhibit(subject: Subject, found: Sequence[Measurement]) -> dict[str, Any]:

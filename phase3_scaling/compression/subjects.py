@@ -25,6 +25,7 @@ from phase1_foundation.language.tokenizer import Tokenizer
 from phase1_foundation.train_diffusion import DiffusionTrainConfig
 from phase1_foundation.vision import encoders
 from phase1_foundation.vision.evaluate import apply
+from phase1_foundation.vision.vit import VisionTransformer
 from phase2_multimodal.talks import Talk, talks_of, to_measure
 from phase2_multimodal.text_to_image import draw as illustrating
 from phase2_multimodal.text_to_image.judge import Truth, judged, trained_judge
@@ -119,6 +120,16 @@ def vision(artifact: Artifact, n: int = 10_000) -> Subject:
         "vision", artifact, model, tuple((part,) for part in seen.split(ROWS)), "picture",
         "top_1_accuracy", "higher", f"{config['size']} px, the trained head", quality,
     )  # fmt: skip
+
+
+def with_blocks(subject: Subject) -> VisionTransformer:
+    """The encoder, for what works on a transformer's blocks; VermeilError for another kind."""
+    if not isinstance(subject.model, VisionTransformer):
+        raise VermeilError(
+            f"{subject.artifact.id} is a {type(subject.model).__name__}, which has no blocks",
+            "take one that was trained with --model vit",
+        )
+    return subject.model
 
 
 class Captioner(nn.Module):

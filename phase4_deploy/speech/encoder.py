@@ -125,10 +125,15 @@ def visible(
 
 @dataclass(frozen=True)
 class SpeechRecogniserConfig:
-    """An encoder's shape and the characters that are written."""
+    """An encoder's shape, the characters that are written, and how many a state may write.
+
+    People read aloud 15 and more characters a second, and CTC puts a blank between two that are
+    alike: with 25 states a second, one reading each, there is hardly room for them.
+    """
 
     encoder: SpeechEncoderConfig
     characters: str = ENGLISH
+    readings: int = 1
 
 
 class SpeechRecogniser(nn.Module, Pretrained):
@@ -141,14 +146,20 @@ class SpeechRecogniser(nn.Module, Pretrained):
         self.config = config
         self.alphabet = Alphabet(config.characters)
         self.encoder = SpeechEncoder(config.encoder)
-        self.head = nn.Linear(config.encoder.dim, len(self.alphabet))
+        self.head = nn.Linear(config.encoder.dim, config.readings * len(self.alphabet))
 
     def forward(
         self, mels: Float[Tensor, "b t mels"], lengths: Int[Tensor, " b"]
     ) -> tuple[Float[Tensor, "b n vocab"], Int[Tensor, " b"]]:
-        """Log probabilities of blank and characters by state, and the states' lengths."""
-        states, lengths = self.encoder(mels, lengths)
-        return self.head(states).float().log_softmax(dim=-1), lengths
+        """Log probabilities of blank and characters by reading, and how many are no padding."""
+        return self.readings(*self.encoder(mels, lengths))
+
+    def readings(
+        self, states: Float[Tensor, "b n c"], lengths: Int[Tensor, " b"]
+    ) -> tuple[Float[Tensor, "b rn vocab"], Int[Tensor, " b"]]:
+        """The same of an encoder's states: `config.readings` of each, one after the other."""
+        each = self.head(states).unflatten(-1, (-1, len(self.alphabet)))  # (B, N, R, V)
+        return each.flatten(1, 2).float().log_softmax(dim=-1), self.config.readings * lengths
 
 
 SIZES = {  # parameters

@@ -23,7 +23,7 @@ from phase4_deploy.speech import plots
 from phase4_deploy.speech.alphabet import Alphabet
 from phase4_deploy.speech.comparators import Pocketsphinx, WhisperTiny, whisper_folder
 from phase4_deploy.speech.ctc import align
-from phase4_deploy.speech.encoder import SpeechRecogniser
+from phase4_deploy.speech.encoder import STRIDE, SpeechRecogniser
 from phase4_deploy.speech.transcribe import Transcriber
 from shared import hardware, results
 from shared.artifact import Artifact
@@ -212,7 +212,8 @@ def heard(transcriber: Transcriber, part: Recordings, found: list[str]) -> list[
     for place in np.linspace(0, len(found) - 1, min(SHOWN, len(found))).round().astype(int):
         wave = part.waves[place]
         spans = align(transcriber.log_probs(wave), found[place], transcriber.model.alphabet)
-        picture = plots.spectrogram(transcriber.trimmed_mels(wave), spans)
+        frames = STRIDE / transcriber.model.config.readings
+        picture = plots.spectrogram(transcriber.trimmed_mels(wave), spans, frames)
         shown.append(
             plots.Heard(part.clips[place].id, part.texts[place], found[place], wave, picture)
         )

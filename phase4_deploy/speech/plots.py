@@ -33,10 +33,13 @@ class Heard(NamedTuple):
     picture: bytes | None = None
 
 
-def spectrogram(mels: Float[Tensor, "t mels"], spans: Sequence[Span] = ()) -> bytes:
+def spectrogram(
+    mels: Float[Tensor, "t mels"], spans: Sequence[Span] = (), frames: float = STRIDE
+) -> bytes:
     """Log-mel frames as a PNG, low sounds below; under it each letter where it was heard.
 
-    A letter the model was less sure of is paler; a line marks where it begins, a space shows as _.
+    The spans' places are `frames` apart. A letter the model was less sure of is paler; a line
+    marks where it begins, a space shows as _.
     """
     picture = Image.fromarray(_coloured(mels))
     width, height = picture.width * ACROSS, picture.height * UP
@@ -44,7 +47,7 @@ def spectrogram(mels: Float[Tensor, "t mels"], spans: Sequence[Span] = ()) -> by
     sheet.paste(picture.resize((width, height), Image.Resampling.NEAREST))
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(16)
     for span in spans:
-        left, right = (place * STRIDE * ACROSS for place in (span.first, span.last))
+        left, right = (place * frames * ACROSS for place in (span.first, span.last))
         shade = 0.25 + 0.75 * span.probability
         ink = tuple(
             round(shade * dark + (1 - shade) * light)

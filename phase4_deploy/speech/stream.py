@@ -97,7 +97,8 @@ def listen(
     for piece in (*pieces, None):
         states = stream.finish() if piece is None else stream.feed(piece)
         new = []
-        for id in recogniser.head(states)[0].argmax(dim=-1).tolist():
+        said, _ = recogniser.readings(states, torch.tensor([states.shape[1]]))
+        for id in said[0].argmax(dim=-1).tolist():
             if id not in (BLANK, last):
                 new.append(id)
             last = id

@@ -7,9 +7,7 @@ from typing import Any
 
 from data.pictures import PictureData
 from data.speech import SpeechData
-from data.text import TextData
-from data.tokens import TokenShards, pack
-from phase1_foundation.language.tokenizer import Tokenizer
+from data.tokens import TokenShards
 from phase2_multimodal import parents
 from phase2_multimodal.vision_language.model import VisionLanguageModel
 from phase2_multimodal.vision_language.prompts import Prompter
@@ -17,8 +15,6 @@ from phase4_deploy.speech.encoder import SpeechRecogniser
 from phase4_deploy.unified.lessons import UnifiedLessons, held_out
 from phase4_deploy.unified.model import UnifiedModel, with_ear
 from phase4_deploy.unified.objective import Answers, begin
-from shared import hardware
-from shared.artifact import Artifact
 from shared.objective import mean_loss
 from shared.training import History, fit, seed_everything
 
@@ -62,12 +58,3 @@ class Join:
             amount_per_step=config.batch_size, engine=engine,
         )  # fmt: skip
         return model.eval(), reuse, history
-
-
-def packed_text(text: TextData, tokenizer: Tokenizer, parent: Artifact) -> TokenShards:
-    """The training text as tokens, packed once for this tokenizer."""
-    words = parent.manifest["files"]["tokenizer.model"]
-    key = f"{text.sha256()[:16]}-{words[:16]}-train"
-    return pack(
-        text.documents("train"), tokenizer.encode_documents, key, processes=hardware.cores()
-    )

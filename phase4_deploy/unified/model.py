@@ -85,12 +85,16 @@ class UnifiedModel(VisionLanguageModel):
     def heard(
         self, mels: Float[Tensor, "b t 80"], lengths: Int[Tensor, " b"]
     ) -> tuple[Prefix, Float[Tensor, "b n vocab"], Int[Tensor, " b"]]:
-        """Embeddings of speech, the letters' log probabilities by state, and states a clip."""
+        """Embeddings of speech, the letters' log probabilities by reading, and readings a clip."""
         states, n = self.speech.encoder(mels, lengths)
         stacked, m = self.ear.stacked(states, n)
         real = torch.arange(stacked.shape[1], device=mels.device) < m[:, None]
-        letters = self.speech.head(states).float().log_softmax(dim=-1)
-        return Prefix(self.ear(stacked), real), letters, n
+        return Prefix(self.ear(stacked), real), *self.speech.readings(states, n)
+
+    @property
+    def stack(self) -> int:
+        """Readings that one embedding of speech stands for."""
+        return self.ear.stack * self.speech.config.readings
 
     def before(
         self,

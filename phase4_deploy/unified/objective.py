@@ -67,7 +67,7 @@ class Answers(Objective):
         said = torch.full(heard.real.shape, NOTHING)  # (B, M)
         for row, (length, text) in enumerate(zip(n.tolist(), sound.texts, strict=True)):
             if has_path(text, length):
-                stack = self.model.ear.stack
+                stack = self.model.stack
                 named = alignment_of(letters[row, :length], text, self.prompter, stack)
                 said[row, : len(named)] = torch.tensor(named)
         table = self.model.language.embed.weight.detach()
@@ -94,13 +94,13 @@ def begin(model: UnifiedModel, batches: Sequence[Batch], prompter: Prompter) -> 
     seen = []
     for sound in batches:
         states, lengths = model.speech.encoder(sound.mels, sound.lengths)
-        letters = model.speech.head(states).float().log_softmax(dim=-1)
+        letters, readings = model.speech.readings(states, lengths)
         stacked, m = model.ear.stacked(states, lengths)
-        rows = zip(stacked, letters, lengths.tolist(), m.tolist(), sound.texts, strict=True)
+        rows = zip(stacked, letters, readings.tolist(), m.tolist(), sound.texts, strict=True)
         for row, scores, n, stacks, text in rows:
             if not has_path(text, n):
                 continue
-            said = alignment_of(scores[:n], text, prompter, model.ear.stack)
+            said = alignment_of(scores[:n], text, prompter, model.stack)
             words = model.language.embed(torch.tensor(said, device=row.device))
             seen.append((row[:stacks], words))
     model.fit_ear(seen)

@@ -18,11 +18,11 @@ from shared.errors import VermeilError
 from shared.train_config import TrainConfig
 
 
-def make(chunk: int = 0, left: int = 0, context: int = 100) -> SpeechRecogniser:
+def make(chunk: int = 0, left: int = 0, context: int = 100, readings: int = 1) -> SpeechRecogniser:
     """Random weights, larger than at the beginning, so that what is left out shows."""
     torch.manual_seed(0)
     shape = SpeechEncoderConfig(16, 2, 2, 32, chunk=chunk, left=left, context=context)
-    model = SpeechRecogniser(SpeechRecogniserConfig(shape)).eval()
+    model = SpeechRecogniser(SpeechRecogniserConfig(shape, readings=readings)).eval()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(torch.randn_like(parameter), alpha=0.2)
@@ -114,14 +114,29 @@ def test_a_stream_outlives_the_context():
     torch.testing.assert_close(streamed, encode(large, mels, [2000])[0], atol=5e-5, rtol=1e-3)
 
 
-def test_listening_writes_what_greedy_reads(mels):
-    model = make(chunk=2, left=3)
+@pytest.mark.parametrize("readings", [1, 3])
+def test_listening_writes_what_greedy_reads(mels, readings):
+    model = make(chunk=2, left=3, readings=readings)
     with torch.no_grad():
         log_probs, lengths = model(mels[:1], torch.tensor([70]))
     expected = greedy(log_probs, lengths, model.alphabet)[0]
     written = [*listen(model, mels[0].split(9))]
     assert len(written) == 9 and " ".join("".join(written).split()) == expected
     assert len(expected) > 5
+
+
+def test_several_readings_of_a_state_follow_each_other(mels):
+    """Each is what a head of its own would read, state by state."""
+    model, lengths = make(readings=2), torch.tensor([70, 40, 3])
+    with torch.no_grad():
+        log_probs, ends = model(mels, lengths)
+        states, _ = model.encoder(mels, lengths)
+    assert ends.tolist() == [34, 20, 0] and log_probs.shape[1] == 34
+    for which, (weight, bias) in enumerate(
+        zip(model.head.weight.chunk(2), model.head.bias.chunk(2), strict=True)
+    ):
+        expected = (states @ weight.T + bias).log_softmax(dim=-1)
+        torch.testing.assert_close(log_probs[:, which::2], expected)
 
 
 def test_whole_clip_encoders_do_not_stream():

@@ -5,6 +5,7 @@ import io
 import wave as wav_files
 
 import numpy as np
+import pytest
 import torch
 from PIL import Image
 
@@ -26,10 +27,11 @@ def test_low_sounds_are_below_and_loud_ones_light():
     assert (sheet[-20 * UP :, 10 * ACROSS :] == sheet.max()).all()
 
 
-def test_letters_stand_where_they_were_heard():
-    mels = torch.zeros(40, 80)
-    certain, unsure = Span("h", 2, 3, 1.0), Span("i", 7, 8, 0.1)
-    below = pixels(spectrogram(mels, [certain, unsure]))[80 * UP :].sum(axis=2)
+@pytest.mark.parametrize("readings", [1, 2])  # of a state of four frames
+def test_letters_stand_where_they_were_heard(readings):
+    mels, r = torch.zeros(40, 80), readings
+    certain, unsure = Span("h", 2 * r, 3 * r, 1.0), Span("i", 7 * r, 8 * r, 0.1)
+    below = pixels(spectrogram(mels, [certain, unsure], 4 / r))[80 * UP :].sum(axis=2)
     assert below.shape == (LINE, 40 * ACROSS)
     ink = below.max() - below
     places = np.flatnonzero(ink.sum(axis=0))

@@ -32,9 +32,7 @@ def naming(prompter: Prompter):
     made = Answers.__new__(Answers)
     torch.nn.Module.__init__(made)
     made.prompter = prompter
-    object.__setattr__(
-        made, "model", SimpleNamespace(language=language, ear=SimpleNamespace(stack=4))
-    )
+    object.__setattr__(made, "model", SimpleNamespace(language=language, stack=4))
     return made
 
 
@@ -82,13 +80,15 @@ def test_clips_without_a_path_count_for_nothing(naming):
     assert naming._naming(heard(naming, [[1], [2, 3, 4]]), letters, n, sound) == 0
 
 
-def test_rehearsed_answers_count_by_their_length(prompter):
+@pytest.mark.parametrize("readings", [1, 2])
+def test_rehearsed_answers_count_by_their_length(prompter, readings):
     """A third of the loss is what is looked at; by `length_power` it differs as phase 2's would."""
     torch.manual_seed(0)
     eyes = VisionTransformerConfig(16, 4, dim=16, layers=1, heads=2, mlp_dim=32)
     voice = LanguageModelConfig(prompter.tokenizer.vocab_size, dim=24, layers=1, heads=2,
                                 kv_heads=1, mlp_dim=32, context=96)  # fmt: skip
-    ear = SpeechRecogniserConfig(SpeechEncoderConfig(dim=16, layers=1, heads=2, mlp_dim=32))
+    shape = SpeechEncoderConfig(dim=16, layers=1, heads=2, mlp_dim=32)
+    ear = SpeechRecogniserConfig(shape, readings=readings)
     model = UnifiedModel(with_ear(VisionLanguageConfig(eyes, voice), ear, stack=4)).eval()
     sound = Batch(torch.randn(2, 160, 80), torch.tensor([160, 120]), TEXTS, ["a", "b"])
     pictures, packed = (
