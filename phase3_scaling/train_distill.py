@@ -216,7 +216,7 @@ def compared(
     floor, name = kinds
     table = pareto.measure(
         subject, {"eager_fp32": as_it_is(subject.model), **kinds}, quantize.size_bytes,
-        config.rounds,
+        config.rounds, processes=1,
     )  # fmt: skip
     apart = {kind: divergence_of(subject.model, table.module(kind), inputs) for kind in kinds}
     about: dict[str, Any] = {"step": "distill", "artifact": run.id, "preset": run.choice.preset}

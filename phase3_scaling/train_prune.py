@@ -108,7 +108,7 @@ def main(run: Run, engine=None):
     )  # fmt: skip
     models = {"eager_fp32": whole, "cut": cut, "pruned": small}
     variants = {name: pareto.as_it_is(model) for name, model in models.items()}
-    measured = pareto.measure(subject, variants, quantize.size_bytes, config.rounds)
+    measured = pareto.measure(subject, variants, quantize.size_bytes, config.rounds, processes=1)
     curve, verdict = reference.compare(run, history)
     about = {"step": "prune", "artifact": run.id, "preset": run.choice.preset}
     rows = pareto.rows(subject, measured.found, "pruned", about, floors=("cut",))

@@ -64,7 +64,7 @@ def main(run: Run, engine=None):
     rows, measured, made = [], [], {}
     for subject in (subjects.language(lm, config.documents),
                     subjects.vision(vision, config.pictures)):  # fmt: skip
-        table = pareto.measure(subject, variants, quantize.size_bytes, config.rounds)
+        table = pareto.measure(subject, variants, quantize.size_bytes, config.rounds, processes=1)
         made[subject.name] = table.module(CHOSEN)
         about = {"step": "quantize", "artifact": run.id, "preset": run.choice.preset}
         rows += pareto.rows(subject, table.found, CHOSEN, about)

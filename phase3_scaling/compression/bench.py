@@ -35,7 +35,7 @@ def bench(arguments: list[str]) -> None:
     for load in subjects(config.models, config.preset):
         subject = load()
         found = pareto.measure(
-            subject, variants, quantize.size_bytes, config.rounds, memory=True
+            subject, variants, quantize.size_bytes, config.rounds, processes=3
         ).found
         print(text(subject, found), flush=True)
 

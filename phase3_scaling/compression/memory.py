@@ -18,15 +18,15 @@ from torch import Tensor, nn
 from shared.errors import VermeilError
 
 CALLS = 3
-PROCESSES = 3  # of which the one with the least counts: what a system keeps in hand only adds
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def peak_bytes(module: nn.Module, example: tuple[Tensor, ...]) -> int:
+def peak_bytes(module: nn.Module, example: tuple[Tensor, ...], processes: int = 3) -> int:
     """Bytes that loading the module and calling it add to a process at most: weights, what a
     runtime makes of them, and what a call takes.
 
-    Its packages are imported beforehand and do not count. The module must be one that pickle takes;
+    Of several processes the least counts: what a system keeps in hand only adds. Its packages are
+    imported beforehand and do not count. The module must be one that pickle takes;
     VermeilError for another one, for one on a card, and with what the process said where it ended
     early: it asks /proc.
     """
@@ -43,7 +43,7 @@ def peak_bytes(module: nn.Module, example: tuple[Tensor, ...]) -> int:
                 torch.save((module, example), path)
         except (pickle.PicklingError, AttributeError, TypeError) as error:
             raise VermeilError(f"the module cannot be pickled: {error}", "name its parts") from None
-        return min(_asked(path, sorted(classes)) for _ in range(PROCESSES))
+        return min(_asked(path, sorted(classes)) for _ in range(processes))
 
 
 def _asked(path: Path, modules: list[str]) -> int:

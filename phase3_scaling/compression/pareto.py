@@ -64,11 +64,11 @@ class Table:
 
 def measure(
     subject: Subject, variants: Mapping[str, Variant], size: Callable[[nn.Module], int],
-    rounds: int, memory: bool = False,
+    rounds: int, processes: int = 0,
 ) -> Table:  # fmt: skip
     """Make every variant, ask it for its quality, and time all of them in turns.
 
-    With `memory` each is loaded in a process of its own, too, which takes seconds each.
+    Its memory is the least of so many processes that load it, which takes seconds each.
     """
     made: dict[str, nn.Module] = {}
     missing: list[Measurement] = []
@@ -89,7 +89,7 @@ def measure(
         found = [
             Measurement(
                 name, size(module) / 1e6,
-                _peak(module, subject.rows(BATCH)) if memory else None,
+                _peak(module, subject.rows(BATCH), processes) if processes else None,
                 1000 * median(single[name]), 1000 * quantiles(single[name], n=20)[-1],
                 BATCH / median(batched[name]), rounds, subject.quality(module),
             )
@@ -98,10 +98,10 @@ def measure(
     return Table(found + missing, made)
 
 
-def _peak(module: nn.Module, example: Example) -> float | None:
+def _peak(module: nn.Module, example: Example, processes: int) -> float | None:
     """Megabytes; None where no process can say: a card's memory, another system than Linux."""
     try:
-        return peak_bytes(module, example) / 1e6
+        return peak_bytes(module, example, processes) / 1e6
     except VermeilError as error:
         print(f"peak memory: {error.message}", file=sys.stderr)
         return None
@@ -189,13 +189,13 @@ def exhibit(subject: Subject, found: Sequence[Measurement]) -> dict[str, Any]:
     rows: list[list[Any]] = []
     for one in found:
         if one.quality is None:
-            rows.append([one.variant, None, None, None, None, None, one.note])
+            rows.append([one.variant, *[None] * 6, one.note])
             continue
         note = f"dominated by {beaten[one.variant]}" if one.variant in beaten else ""
-        rows.append([one.variant, one.megabytes, one.p50, one.p95, one.per_second,
+        rows.append([one.variant, one.megabytes, one.peak, one.p50, one.p95, one.per_second,
                      one.quality.value, note])  # fmt: skip
-    columns = ["variant", "MB on disk", "ms, p50", "ms, p95", f"rows/s, {BATCH} at once",
-               subject.metric, ""]  # fmt: skip
+    columns = ["variant", "MB on disk", "MB of memory", "ms, p50", "ms, p95",
+               f"rows/s, {BATCH} at once", subject.metric, ""]  # fmt: skip
     return table(f"{subject.name}: what each variant costs and keeps", columns, rows)
 
 

@@ -109,7 +109,8 @@ def test_variants_are_made_timed_and_measured(subject):
 def test_memory_is_asked_for_and_printed(subject, monkeypatch):
     """A number where a process said it, a dash where none did: 0 would be a lie."""
 
-    def peak(module, example):
+    def peak(module, example, processes):
+        assert processes == 1
         if isinstance(module, Slow):
             raise VermeilError("it cannot be pickled", "name its parts")
         return 7_250_000
@@ -119,9 +120,11 @@ def test_memory_is_asked_for_and_printed(subject, monkeypatch):
         "eager_fp32": pareto.as_it_is(subject.model),
         "slow": lambda model, examples: Slow(model),
     }
-    found = pareto.measure(subject, variants, size, rounds=3, memory=True).found
+    found = pareto.measure(subject, variants, size, rounds=3, processes=1).found
     assert [one.peak for one in found] == [7.25, None]
     lines = bench.text(subject, found).splitlines()
+    shown = {row[0]: row[2] for row in pareto.exhibit(subject, found)["rows"]}
+    assert shown == {"eager_fp32": 7.25, "slow": None}
     columns = [line.split()[:3] for line in lines[1:4]]
     assert columns[0] == ["variant", "MB", "peak"]
     assert columns[1][2] == "7.2" and columns[2][2] == "-"
